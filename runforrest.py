@@ -1,0 +1,795 @@
+"""Run many function calls, each in a process of its own, and lose none of them.
+
+    from runforrest import TaskList, defer
+
+    tasklist = TaskList("tasklist")
+    for item in long_list_of_stuff:
+        task = defer(prepare, item)
+        task = defer(dostuff, task[1], task.thing)
+        tasklist.schedule(task)
+    for task in tasklist.run(nprocesses=4):
+        result = task.returnvalue  # or task.errorvalue
+
+Every `schedule` writes a file to `tasklist/todo`. `run` executes each file in a
+process of its own, and moves it to `tasklist/done`, or to `tasklist/fail` if anything
+went wrong. A file that is copied from there to `todo` runs again. To run one by hand,
+in a debugger:
+
+    python -m pdb -m runforrest tasklist/fail/NAME.pkl result.pkl --do_raise
+
+The infile is never changed; the outfile is written whole or not at all. The exit code
+is 0 for a success, and 1 for a failure.
+"""
+
+# Every task starts this module in a process of its own, so what is imported here is the
+# price of every task. What only the caller needs is imported where it is used.
+import _pickle as pickle  # the part of it that is written in C, at a third of the price
+import _thread
+import builtins
+import copyreg
+import fcntl
+import importlib
+import io
+import marshal
+import operator
+import os
+import sys
+import time
+import types
+from contextlib import suppress
+from functools import cache, partial, partialmethod, reduce
+from graphlib import TopologicalSorter
+from types import CellType, CodeType, FunctionType, ModuleType, new_class
+from zlib import crc32
+
+__version__ = "1.0.0"
+__all__ = ["Task", "TaskList", "defer", "evaluate"]
+
+
+# Build the graph ----------------------------------------------------------------------
+
+
+_OUTCOME = "returnvalue", "errorvalue"
+
+
+class Task:
+    """A call that has not been made yet, or one that was read from a file.
+
+    Attributes, items and calls of a task are tasks again: `task.thing`, `task[1]`,
+    `task.method(2)`; only names with two leading underscores are not. A task that was
+    read from a file has its `metadata`, and after it has run
+
+    returnvalue: what the call returned, or None
+    errorvalue: what it raised, with the traceback as a note; None if it went well
+    runtime: how long it took, in seconds
+    """
+
+    def __init__(self, fun, args, kwargs):
+        self.__node__ = fun, args, kwargs
+        self.__id__ = os.urandom(16)
+
+    def __getattr__(self, name):
+        sealed = vars(self).get("__sealed__", {})
+        if name in sealed:
+            # The calls that a node needs are sealed before it, so that no pickle nests.
+            value = sealed[name]()[-1] if name == "__node__" else sealed[name]()
+            return vars(self).setdefault(name, value)
+        if name[:2] == "__" or name in _OUTCOME or "runtime" in vars(self):
+            raise AttributeError(f"this task has no {name!r} (has it run?)")
+        return Task(getattr, (self, name), {})
+
+    def __getitem__(self, key):
+        return Task(operator.getitem, (self, key), {})
+
+    def __call__(self, /, *args, **kwargs):
+        return Task(self, args, kwargs)
+
+    def __iter__(self):
+        raise TypeError(f"{self} can't be iterated or searched before it is evaluated")
+
+    def __eq__(self, other):
+        return type(other) is Task and self.__id__ == other.__id__
+
+    def __hash__(self):
+        return hash(self.__id__)
+
+    def __repr__(self):
+        return f"<Task {self.__id__.hex()[:8]}>"
+
+
+def defer(fun, /, *args, **kwargs):
+    """Return a task that will call `fun(*args, **kwargs)` when it is evaluated.
+
+    The function and the arguments may be tasks, or lists, tuples, sets and dicts with
+    tasks in them. If `fun` is not callable, the task evaluates to `fun` itself.
+    """
+    if callable(fun):
+        return Task(fun, args, kwargs)
+    if args or kwargs:
+        raise TypeError(f"{fun!r} isn't callable: write defer(f, x), not defer(f(x))")
+    return Task(operator.getitem, ([fun], 0), {})
+
+
+# Evaluate it --------------------------------------------------------------------------
+
+
+def evaluate(task):
+    """Make all the calls of a task, each once; return the value of the last one."""
+    results = {}
+    for call in _in_order(task):
+        fun, args, kwargs = _resolve(call.__node__, results)
+        results[call] = fun(*args, **kwargs)
+    return results[task]
+
+
+def _in_order(task):
+    """List all tasks that a task is made of, those that another one needs before it."""
+    needs, stack = {}, [task]
+    while stack:
+        call = stack.pop()
+        if call not in needs:
+            needs[call] = list(_tasks_in(call.__node__))
+            stack.extend(needs[call])
+    return list(TopologicalSorter(needs).static_order())
+
+
+_CONTAINERS = {list, tuple, set, frozenset, dict}
+
+
+def _tasks_in(data):
+    stack, seen = [data], {}
+    while stack:
+        item = stack.pop()
+        if type(item) is Task:
+            yield item
+        elif type(item) in _CONTAINERS and id(item) not in seen:
+            seen[id(item)] = item
+            parts = [*item, *item.values()] if type(item) is dict else list(item)
+            if not (_CONTAINERS | {Task}).isdisjoint(map(type, parts)):
+                stack.extend(reversed(parts))
+
+
+def _resolve(data, results):
+    """Replace the tasks in data; what contains none is passed on as the same object."""
+    if type(data) is Task:
+        return results[data]
+    if not any(_tasks_in(data)):
+        return data
+    parts = data.items() if type(data) is dict else data
+    return type(data)(_resolve(part, results) for part in parts)
+
+
+# Turn it into bytes, with all that it needs of the script -----------------------------
+
+
+def _seal(value, names):
+    """Pickle a value, and note the names of the script's globals that it refers to.
+
+    Return a function that restores the value, and can be pickled whatever the value is.
+    """
+    stream, buffers = io.BytesIO(), []
+    try:
+        pickler = _Pickler(stream, 5, buffer_callback=buffers.append)
+        pickler.names, pickler.by_value = names, False
+        pickler.dump(value)
+        return partial(pickle.loads, stream.getvalue(), buffers=buffers)
+    except Exception:  # dill can pickle more, but takes much longer
+        return _seal_with_dill(value, names, by_value=False)
+
+
+def _seal_with_dill(value, names, by_value):
+    import dill
+
+    stream = io.BytesIO()
+    kind = type("_DillPickler", (dill.Pickler,), {"reducer_override": _reduce})
+    pickler = kind(stream, 5)
+    pickler.names, pickler.by_value = names, by_value
+    pickler.dump(value)
+    loads = dill.loads if b"dill" in stream.getvalue() else pickle.loads
+    return partial(loads, stream.getvalue())
+
+
+def _reduce(pickler, obj):
+    """Say how to pickle what would not be the same when it is restored, or can't be."""
+    kind = type(obj)
+    if issubclass(kind, (type, FunctionType)) and obj.__module__ == "__main__":
+        if not pickler.by_value and _has_name(obj):
+            pickler.names.append(obj.__qualname__.partition(".")[0])
+            return obj.__qualname__
+        if kind is not FunctionType:
+            return _reduce_class(obj)
+        pickler.names.extend(_globals_of(obj.__code__))
+        if obj.__globals__ is vars(sys.modules["__main__"]):
+            return _reduce_function(obj)
+    elif kind is type and vars(builtins).get(obj.__name__) is obj:
+        return obj.__name__  # dill would say so in a way that takes dill to read
+    elif kind is CellType:  # empty first, as it may contain the function it belongs to
+        contents = {"cell_contents": obj.cell_contents}
+        return operator.methodcaller("CellType"), (types,), (None, contents)
+    elif kind is ModuleType:
+        return importlib.import_module, (obj.__name__,)
+    elif kind in _LOCKS:  # dill would restore them as locked
+        return _LOCKS[kind], ()
+    elif f"{kind.__module__}.{kind.__name__}" == "typing.TypeVar":
+        return kind, (obj.__name__, *obj.__constraints__)
+    elif issubclass(kind, io.IOBase) and getattr(obj, "mode", "r") not in ("r", "rb"):
+        raise TypeError(f"{obj.name!r} is open for writing: open it in a task instead")
+    elif issubclass(kind, BaseException) and type(kind.__init__) is FunctionType:
+        # To call such an __init__ with the args that it left behind might not work.
+        return copyreg.__newobj__, (kind, *obj.args), {**vars(obj), "args": obj.args}
+    return NotImplemented
+
+
+_LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
+
+
+class _Pickler(pickle.Pickler):
+    reducer_override = _reduce
+
+
+def _has_name(obj):
+    with suppress(AttributeError):
+        return operator.attrgetter(obj.__qualname__)(sys.modules["__main__"]) is obj
+
+
+def _globals_of(code):
+    """The names of all globals that a function, or one inside it, looks up."""
+    import dis
+
+    found = {i.argval for i in dis.get_instructions(code) if "_GLOBAL" in i.opname}
+    inner = (const for const in code.co_consts if type(const) is CodeType)
+    return found.union(*map(_globals_of, inner))
+
+
+def _reduce_class(cls):
+    """Restore a class first, and then what is in it, which may refer to the class."""
+    given = "__module__", "__slots__", "__orig_bases__"
+    made_anew = "getset_descriptor", "member_descriptor", "_abc_data"
+    state = {k: v for k, v in vars(cls).items() if type(v).__name__ not in made_anew}
+    body = {k: state.pop(k) for k in given if k in state}
+    body["__qualname__"] = cls.__qualname__
+    if "_member_map_" in state:  # an Enum makes its members while it is made itself
+        state["__new__"] = state.pop("__new_member__", None)
+        body |= {k: v for k, v in state.items() if k[:2] == "__" and v or k[:1] != "_"}
+        body |= {k: member.value for k, member in cls.__members__.items()}
+        state = {}
+    fill = operator.methodcaller("update", body)
+    args = cls.__name__, cls.__bases__, {"metaclass": type(cls)}, fill
+    return new_class, args, state, None, None, _set_attributes
+
+
+def _reduce_function(function):
+    """Restore a function without dill, whose import takes five times a bare start."""
+    names = "__kwdefaults__", "__dict__", "__annotations__", "__doc__", "__module__"
+    state = {name: getattr(function, name) for name in (*names, "__qualname__")}
+    args = function.__name__, function.__defaults__, function.__closure__
+    return _new_function, (marshal.dumps(function.__code__), *args), (None, state)
+
+
+def _new_function(code, *args):
+    return FunctionType(marshal.loads(code), vars(sys.modules["__main__"]), *args)
+
+
+def _set_attributes(cls, attributes):
+    for name, value in attributes.items():
+        type.__setattr__(cls, name, value)
+
+
+def _definitions(names):
+    """Pickle the globals of the script with these names, and all that they refer to.
+
+    Return a function that restores a dictionary of them, and why others are not in it.
+    """
+    script, present, absent = vars(sys.modules["__main__"]), {}, {}
+    if not names:
+        return dict, absent
+    names.append("__package__")  # for relative imports
+    for name in names:  # which are getting more
+        if name in script and name not in present | absent:
+            try:
+                _seal_with_dill(script[name], names, by_value=True)
+                present[name] = script[name]
+            except Exception as error:
+                absent[name] = repr(error)
+    return _seal_with_dill(present, [], by_value=True), absent
+
+
+# Write and read a file ----------------------------------------------------------------
+
+_STATES = "todo", "done", "fail"
+
+
+def _write(path, value, state):
+    """Write a whole file or none: a pickle, the state of its task, and a checksum."""
+    try:
+        with open(f"{path}.tmp", "w+b") as file:
+            pickle.dump(value, file, 5)
+            file.write(state.encode())
+            file.write(_checksum(file).to_bytes(4, "little"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(f"{path}.tmp", path)
+    finally:
+        _remove(f"{path}.tmp")
+
+
+def _checksum(file):
+    file.seek(0)
+    blocks = iter(partial(file.read, 1 << 20), b"")
+    return reduce(lambda checksum, block: crc32(block, checksum), blocks, 0)
+
+
+def _load(path):
+    with open(path, "rb") as file:
+        if _checksum(file) != 0x2144DF1C:  # as of any data that end in their checksum
+            raise ValueError(f"{path!r} is damaged, or was not written by runforrest")
+        file.seek(0)
+        return pickle.load(file)
+
+
+def _state(path):
+    """Read what became of the task in a file: todo, done or fail."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 8))
+        return file.read(4).decode(errors="replace")
+
+
+def _files(directory):
+    """The sorted names of the files in a directory, or none if it doesn't exist."""
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        return sorted(entry.name for entry in entries if entry.is_file())
+    return []
+
+
+def _is_ours(path):
+    """Whether a file has a name or an end that this library gives."""
+    name = os.path.basename(path)
+    named = name[:19].isdigit() and name[28:32] == ".pkl" or name == "session.pkl.tmp"
+    return named or _state(path) in _STATES
+
+
+def _is_newer(path, other):
+    """Whether a file exists, and was renamed or written after another one."""
+    return os.path.exists(path) and os.path.getctime(path) > os.path.getctime(other)
+
+
+def _remove(path):
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _sync(directory):
+    """Have the names in a directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _blame(node, error):
+    """Tell which arguments of a call it was that could not be pickled."""
+    fun, args, kwargs = node
+    for name, value in [("fun", fun), *enumerate(args), *kwargs.items()]:
+        try:
+            _seal(value, [])
+        except Exception as cause:
+            error.add_note(f"argument {name!r} of {fun!r} is {value!r}: {cause!r}")
+
+
+def _freeze(task, metadata):
+    """Make a task of bytes alone, which can be read without what its calls need."""
+    names, frozen = [], Task.__new__(Task)
+    *calls, _ = _in_order(task)
+    try:
+        node = _seal([*calls, task.__node__], names)
+    except Exception as error:
+        for call in calls + [task]:
+            _blame(call.__node__, error)
+        raise
+    frozen.__id__ = task.__id__
+    frozen.__sealed__ = {"__node__": node, "metadata": _seal(metadata, [])}
+    frozen.__path__ = [os.path.abspath(path) for path in sys.path]
+    frozen.__definitions__ = _definitions(names)
+    return frozen
+
+
+def _finish(task, started, value, error):
+    """Put the outcome into such a task."""
+    vars(task).pop("__node__", None)
+    task.__sealed__ |= {"returnvalue": _seal(value, []), "errorvalue": _seal(error, [])}
+    task.runtime = time.perf_counter() - started
+    return task
+
+
+# Run one file -------------------------------------------------------------------------
+
+
+def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
+    """Evaluate the task in a file, write it with its outcome, return the exit code.
+
+    This writes to `__main__` and `sys.path`, so it wants a process of its own.
+    """
+    process, outfile = os.getpid(), os.path.abspath(outfile)
+    task, started = _load(infile), time.perf_counter()
+    definitions, absent = task.__definitions__
+    try:
+        sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
+        vars(sys.modules["__main__"]).update(definitions())
+        if sessionfile:
+            vars(sys.modules["__main__"]).update(_load(sessionfile)[0]())
+        value = evaluate(task)
+        if os.getpid() == process:  # and not a fork that the task let return
+            _write(outfile, _finish(task, started, value, None), "done")
+        return 0
+    except BaseException as error:
+        import traceback
+
+        if isinstance(error, NameError) and error.name in absent:
+            error.add_note(f"{error.name} did not come along: {absent[error.name]}")
+        try:
+            copy = _seal(error, [])()
+        except Exception:
+            copy = RuntimeError(traceback.format_exception_only(error)[0].strip())
+        copy.add_note("".join(traceback.format_exception(error)))
+        if os.getpid() == process:
+            _write(outfile, _finish(task, started, None, copy), "fail")
+        if do_print:
+            traceback.print_exception(error)
+        if do_raise and not isinstance(error, SystemExit):  # whose code might be 0
+            raise
+        return 1
+
+
+def _run_file(directory, autokill, logfile, options, name, alive=None):
+    """Run the task in a file in todo, in a process of its own; move it to done or fail.
+
+    Return where it went, and the reason if its failure could not be written there; or
+    None if another runs it, or if the descriptor `alive` became readable to stop it.
+    """
+    import select
+
+    todo, done, fail = (os.path.join(directory, state, name) for state in _STATES)
+    out = f"{todo}.out"
+    alive = _lifeline()[0] if alive is None else alive
+    claim = _claim(todo)
+    if claim is None:
+        return None
+    with claim:
+        error, started = None, time.perf_counter()
+        # A runner that was killed may have left a result, which needs to be moved only.
+        left = (path for path in (done, fail, out) if _is_newer(path, claim.fileno()))
+        result = next(left, None)
+        if result is None:
+            _remove(out)
+            _log(logfile, name, "start")
+            error = _execute([todo, out, *options], claim, autokill, logfile, alive)
+            if select.select([alive], [], [], 0)[0]:
+                return None
+        try:
+            if result is None and not os.path.exists(out):
+                _write(out, _finish(_load(todo), started, None, error), "fail")
+            state, reason = _state(result or out), None
+            os.replace(result or out, os.path.join(directory, state, name))
+            _sync(os.path.join(directory, state))
+            if state == "done":
+                _remove(fail)
+            _remove(todo)
+        except Exception as cause:  # the disk is full, or the file damaged: keep it so
+            state, reason = "fail", cause
+            with suppress(FileNotFoundError):
+                os.replace(todo, fail)
+        _log(logfile, name, state)
+        return os.path.join(directory, state, name), reason
+
+
+def _claim(path):
+    """Open and lock a file, until it is closed both here and in the task."""
+    with suppress(FileNotFoundError, BlockingIOError):
+        file = open(path, "r+b")  # noqa: SIM115 - writable, as NFS wants it for locks
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.stat(path), os.fstat(file.fileno())):
+            return file
+    return None
+
+
+_lifeline = cache(os.pipe)  # nobody can write to it when this process is gone
+
+
+def _log(logfile, name, event):
+    with suppress(OSError), open(logfile or os.devnull, "a") as log:
+        print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
+
+
+def _execute(arguments, claim, autokill, logfile, alive):
+    """Run the process of a task, leave nothing of it behind, return how it ended."""
+    import signal
+    import subprocess
+    import threading
+
+    path, outer = os.pathsep.join(sys.path), os.environ.get("PYTHONPATH", "")
+    environment = {"PYTHONPATH": path, "RUNFORREST": f"{alive}:{outer}"}
+    with open(logfile or os.devnull, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "runforrest", *arguments],
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=logfile and log,
+            stderr=logfile and log,
+            start_new_session=True,
+            pass_fds=[claim.fileno(), alive],
+        )
+    # As long as it isn't reaped, nobody else gets its number, which is its group's too.
+    wait = partial(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    waiter = threading.Thread(target=wait, daemon=True)
+    try:
+        waiter.start()
+        waiter.join(autokill)
+        late = waiter.is_alive()
+    finally:
+        with suppress(PermissionError):  # macOS, when all of the group have ended
+            os.killpg(process.pid, signal.SIGKILL)
+    waiter.join(5)  # seconds, and go on: what waits for a broken disk does not die
+    code = process.poll()
+    if late:
+        return subprocess.TimeoutExpired(process.args, autokill)
+    if code == 0:
+        return subprocess.SubprocessError(f"{process.args} ended without a result")
+    return subprocess.CalledProcessError(code, process.args)
+
+
+def _follow(alive):
+    """Kill this process and its children when a pipe ends, or there is data in it."""
+    try:
+        # The pipe is opened anew, as it has only one owner each time that it is opened.
+        pipe = os.open(f"/proc/self/fd/{alive}", os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, 9)  # SIGKILL; to import signal takes too long
+        fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        os.read(pipe, 1)  # raises BlockingIOError unless it happened already
+        os._exit(1)
+    except BlockingIOError:
+        pass
+    except (OSError, AttributeError):  # no Linux: a thread has to wait for it
+        _thread.start_new_thread(_kill_at_end_of, (alive,))
+
+
+def _kill_at_end_of(alive):
+    import select
+
+    select.select([alive], [], [])
+    os.killpg(0, 9)
+
+
+# Run many -----------------------------------------------------------------------------
+
+
+def _read(path, reason=None):
+    """Read a task for its user; what goes wrong here is in its errorvalue, too."""
+    import shlex
+
+    task = defer(None)
+    task.metadata = task.runtime = None
+    try:
+        task = _load(path)
+        if not os.path.dirname(path).endswith("todo"):
+            task.returnvalue, error = task.returnvalue, task.errorvalue
+            reason = error if reason is None else reason
+    except Exception as error:
+        reason = error if reason is None else reason
+    if reason is not None:
+        task.returnvalue, task.errorvalue = None, reason
+        command = shlex.join(["python", "-m", "runforrest", path, "result.pkl", "-r"])
+        reason.add_note(f"To debug this: {command}")
+    return task
+
+
+class _Run:
+    """The tasks of a run, as they finish; its length is how many there are to run."""
+
+    def __init__(self, names, iterate):
+        self._names, self._iterate = names, iterate
+
+    def __len__(self):
+        return len(self._names)
+
+    def __iter__(self):
+        return self._iterate(self._names)
+
+
+class TaskList:
+    """A directory with tasks, and what runs them.
+
+    directory: the tasks are in the directories todo, done and fail in this one. If it
+        exists already, a RuntimeError is raised, unless
+    exist_ok: use it anyway, and
+    pre_clean: remove all tasks that are in it, or
+    noschedule_if_exist: run the tasks that are in it, and ignore what gets scheduled
+    post_clean: remove all tasks when this object is deleted
+    logfile: append to this file when tasks are scheduled, started, and done or failed,
+        and what they print
+    """
+
+    def __init__(
+        self,
+        directory,
+        exist_ok=False,
+        pre_clean=True,
+        post_clean=False,
+        logfile=None,
+        noschedule_if_exist=False,
+    ):
+        exists = os.path.lexists(directory)
+        if exists and not os.path.isdir(directory):
+            raise ValueError(f"{directory!r} is a file: choose another directory")
+        if exists and not exist_ok and not noschedule_if_exist:
+            raise RuntimeError(
+                f"TaskList directory {directory!r} exists already: choose another, or"
+                " pass exist_ok=True, and pre_clean=False to keep the tasks in it"
+            )
+        self._directory = os.path.abspath(directory)
+        self._logfile = logfile and os.path.abspath(logfile)
+        self._newest = 0
+        self._noschedule = exists and noschedule_if_exist
+        if exists and pre_clean and not self._noschedule:
+            self.clean()
+        self._make_directories()
+        self._cleaner = os.getpid() if post_clean else None
+
+    def __del__(self):
+        if vars(self).get("_cleaner") == os.getpid():  # and not a copy in a task
+            self.clean()
+
+    def __repr__(self):
+        counts = (f"{state}={len(self._names(state))}" for state in _STATES)
+        return f"TaskList({self._directory!r}, {', '.join(counts)})"
+
+    def _make_directories(self):
+        for state in _STATES:
+            path = os.path.join(self._directory, state)
+            if not os.path.isdir(path):
+                os.makedirs(path, exist_ok=True)
+                _sync(self._directory)
+                _sync(os.path.dirname(self._directory))
+
+    def schedule(self, task, metadata=None):
+        """Write a task to a file in todo, where it survives whatever happens.
+
+        metadata: anything that shall come back as `task.metadata`
+
+        TypeError if it isn't a task; else what pickling it or writing the file raises.
+        """
+        if type(task) is not Task:
+            raise TypeError(f"{task!r} isn't a task: make one, with defer(fun, arg)")
+        if self._noschedule:
+            return
+        self._make_directories()
+        self._newest = max(self._newest + 1, time.time_ns())  # names sort in this order
+        name = f"{self._newest}-{os.urandom(4).hex()}.pkl"
+        directory = os.path.join(self._directory, "todo")
+        _write(os.path.join(directory, name), _freeze(task, metadata), "todo")
+        _sync(directory)
+        _log(self._logfile, name, "schedule")
+
+    def run(
+        self,
+        nprocesses=4,
+        print_errors=False,
+        save_session=False,
+        autokill=None,
+        executor=None,
+    ):
+        """Run the tasks in todo, each in a process of its own.
+
+        Return an iterable, with a length, of the tasks as they finish. They start when
+        it is iterated. Leaving the loop kills those that run, and they stay in todo.
+
+        nprocesses: how many run at a time
+        print_errors: print the full stack trace of each error
+        save_session: send all globals of the script, not only those tasks refer to
+        autokill: seconds after which to kill a task and all processes it has started
+        executor: a concurrent.futures.Executor that runs them, instead of nprocesses
+        """
+        if not hasattr(nprocesses, "__index__") or nprocesses < 1:
+            raise ValueError(f"nprocesses must be 1, 2, 3, ..., not {nprocesses!r}")
+        timed = hasattr(autokill, "__float__") and 0 < autokill < 1e9
+        if autokill is not None and not timed:
+            raise ValueError(f"autokill must be a number of seconds, not {autokill!r}")
+        if executor is not None and not hasattr(executor, "submit"):
+            raise TypeError(f"{executor!r} isn't a concurrent.futures.Executor")
+        self._make_directories()
+        options = ["-p"] if print_errors else []
+        if save_session:
+            session = os.path.join(self._directory, "session.pkl")
+            if os.path.lexists(session) and not _is_ours(session):
+                raise FileExistsError(f"{session!r} is in the way: move it elsewhere")
+            names = [name for name in vars(sys.modules["__main__"]) if name[:2] != "__"]
+            _write(session, _definitions(names), "todo")
+            options += ["-s", session]
+        options = autokill, self._logfile, options
+        return _Run(
+            self._names("todo"), partial(self._run, nprocesses, executor, options)
+        )
+
+    def _run(self, nprocesses, executor, options, names):
+        from concurrent.futures import as_completed
+        from multiprocessing.pool import ThreadPool
+
+        alive, leash = os.pipe()
+        pool, futures = ThreadPool(nprocesses), []
+        work = partial(_run_file, self._directory, *options)
+        try:
+            if executor is not None:
+                futures += [executor.submit(work, name) for name in names]
+                outcomes = (future.result() for future in as_completed(futures))
+            else:
+                outcomes = pool.imap_unordered(partial(work, alive=alive), names)
+            for outcome in outcomes:
+                if outcome:
+                    yield _read(*outcome)
+        finally:
+            for future in futures:
+                future.cancel()
+            os.write(leash, b"stop")  # which is seen even if a fork keeps it open
+            os.close(leash)
+            if not sys.is_finalizing():  # which has ended the pool already
+                pool.terminate()
+                pool.join()
+            os.close(alive)
+
+    def _names(self, state):
+        """The names of all task files, in the order in which they were scheduled."""
+        names = _files(os.path.join(self._directory, state))
+        return [n for n in names if n.endswith(".pkl") and not n.startswith(".")]
+
+    def _tasks(self, state):
+        for name in self._names(state):
+            yield _read(os.path.join(self._directory, state, name))
+
+    todo_tasks = partialmethod(_tasks, "todo")
+    done_tasks = partialmethod(_tasks, "done")
+    fail_tasks = partialmethod(_tasks, "fail")
+
+    def clean(self, clean_todo=True, clean_done=True, clean_fail=True):
+        """Remove the files of this library, and the directories that are empty then."""
+        wanted = {"todo": clean_todo, "done": clean_done, "fail": clean_fail}
+        wanted["."] = all(wanted.values())
+        for part in filter(wanted.get, wanted):
+            directory = os.path.join(self._directory, part)
+            for name in _files(directory):
+                path = os.path.join(directory, name)
+                if (part != "." or name.startswith("session.pkl")) and _is_ours(path):
+                    _remove(path)
+            with suppress(OSError):  # a user's file is in it
+                os.rmdir(os.path.abspath(directory))
+
+
+# The command line ---------------------------------------------------------------------
+
+
+def main(args=None):
+    """Run one task file, as `python -m runforrest` does, and return the exit code."""
+    args = sys.argv[1:] if args is None else args
+    if len(args) == 2 and not any(arg.startswith("-") for arg in args):
+        return run_task(*args)
+    import argparse
+
+    add = (parser := argparse.ArgumentParser("python -m runforrest")).add_argument
+    add("infile", help="a file with a task, which stays as it is")
+    add("outfile", help="the file to write with the task and its outcome")
+    add("-r", "--do_raise", action="store_true", help="raise the task's error")
+    add("-p", "--do_print", action="store_true", help="print the task's error")
+    add(
+        "-s", "--sessionfile", metavar="FILE", help="restore the script's globals first"
+    )
+    return run_task(**vars(parser.parse_args(args)))
+
+
+if __name__ == "__main__":
+    import runforrest  # whose __main__ is the script's, and starts empty
+
+    script = sys.modules["__main__"] = ModuleType("__main__")
+    script.__builtins__ = builtins
+    alive, _, path = os.environ.pop("RUNFORREST", "").partition(":")
+    if alive:
+        os.environ["PYTHONPATH"] = path
+        runforrest._follow(alive)
+    sys.exit(runforrest.main())

@@ -1,0 +1,472 @@
+"""Graphs of tasks: what they are made of, what they mean, and what they refuse."""
+
+import copy
+import hashlib
+import operator
+import pickle
+
+import dill
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runforrest import Task, TaskList, defer, evaluate
+
+
+def run(task, directory):
+    """Run a task in a process of its own, and return what it returned."""
+    tasklist = TaskList(directory, exist_ok=True)
+    tasklist.schedule(task)
+    (finished,) = tasklist.run()
+    if finished.errorvalue:
+        raise finished.errorvalue
+    return finished.returnvalue
+
+
+# Any graph means what plain Python means by the same expression -----------------------
+
+
+class Term:
+    """Takes any attribute, item and call, and equals what had the same done to it."""
+
+    made = 0
+
+    def __init__(self, *args, **kwargs):
+        Term.made += 1
+        self.history = digest([args, kwargs])
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Term(self, "attribute", name)
+
+    def __getitem__(self, key):
+        return Term(self, "item", key)
+
+    def __call__(self, /, *args, **kwargs):
+        return Term(self, "call", args, kwargs)
+
+    def __eq__(self, other):
+        return type(other) is Term and self.history == other.history
+
+    def __hash__(self):
+        return hash(self.history)
+
+    def __repr__(self):
+        return self.history
+
+
+def digest(value):
+    """A short text that differs if the values do, in their types too."""
+    if type(value) is dict:
+        parts = [digest(item) for item in value.items()]
+    elif type(value) in (set, frozenset):
+        parts = sorted(digest(item) for item in value)
+    elif type(value) in (list, tuple):
+        parts = [digest(item) for item in value]
+    else:
+        parts = [repr(value)]
+    text = f"{type(value).__name__}: {parts}"
+    return hashlib.sha1(text.encode()).hexdigest()
+
+
+class Earlier(int):
+    """Stands for the result of an earlier step of a program."""
+
+
+def build(program, call):
+    """Write down a program, the steps of which use the results of earlier ones.
+
+    With `defer` for the call this makes a graph of tasks, else it is plain Python.
+    """
+    results = [call(Term, "start")]
+
+    def fill_in(shape):
+        if type(shape) is Earlier:
+            return results[shape % len(results)]
+        if type(shape) is dict:
+            return {fill_in(key): fill_in(value) for key, value in shape.items()}
+        if type(shape) in (list, tuple, set, frozenset):
+            return type(shape)(fill_in(part) for part in shape)
+        return shape
+
+    for kind, target, name, shape, args, kwargs in program:
+        target = fill_in(target)
+        if kind == "attribute":
+            results.append(getattr(target, name))
+        elif kind == "item":
+            results.append(target[fill_in(shape)])
+        elif kind == "call the result":
+            results.append(target(*fill_in(args), **fill_in(kwargs)))
+        else:
+            results.append(call(Term, *fill_in(args), **fill_in(kwargs)))
+    return call(list, results)
+
+
+def plainly(fun, /, *args, **kwargs):
+    return fun(*args, **kwargs)
+
+
+names = st.sampled_from(["x", "_x", "fun", "args", "metadata", "runtime", "ü"])
+earlier = st.integers(0, 20).map(Earlier)
+leaves = earlier | st.sampled_from([None, True, 0, 1, -1, 0.5, "", "x", b"x"])
+hashables = leaves | st.tuples(leaves, leaves) | st.frozensets(leaves, max_size=3)
+shapes = st.recursive(
+    hashables | st.sets(hashables, max_size=3),
+    lambda part: (
+        st.lists(part, max_size=3)
+        | st.tuples(part, part)
+        | st.dictionaries(hashables, part, max_size=3)
+    ),
+    max_leaves=5,
+)
+steps = st.tuples(
+    st.sampled_from(["attribute", "item", "call the result", "call"]),
+    earlier,
+    names,
+    shapes,
+    st.lists(shapes, max_size=2),
+    st.dictionaries(names, shapes, max_size=2),
+)
+programs = st.lists(steps, max_size=8)
+
+
+@settings(deadline=None, database=None)
+@given(programs)
+def test_a_graph_evaluates_to_what_plain_python_does_and_each_task_runs_once(program):
+    before = Term.made
+    expected = build(program, plainly)
+    calls = Term.made - before
+    assert evaluate(build(program, defer)) == expected
+    assert Term.made - before == 2 * calls
+
+
+def test_graphs_run_to_what_plain_python_does(tmp_path):
+    batch = []
+
+    @settings(deadline=None, database=None)
+    @given(programs)
+    def collect(program):
+        batch.append(program)
+
+    collect()
+    results = run(defer(list, [build(program, defer) for program in batch]), tmp_path)
+    assert len(batch) >= 50
+    for program, result in zip(batch, results, strict=True):
+        assert result == build(program, plainly), program
+
+
+# What a task evaluates to -------------------------------------------------------------
+
+
+def test_a_value_that_is_not_callable_is_what_its_task_evaluates_to():
+    value = [1, 2]
+    assert evaluate(defer(value)) is value
+    assert evaluate(defer([defer(abs, -1), 2])) == [1, 2]
+
+
+def test_arguments_for_what_is_not_callable_are_refused():
+    with pytest.raises(TypeError, match=r"defer\(f, x\)"):
+        defer(abs(-1), 2)
+
+
+def test_keyword_arguments_may_have_any_name():
+    names = dict.fromkeys(["self", "fun", "args", "kwargs", "task", "name", "key"], 1)
+    assert evaluate(defer(dict, **names)) == names
+    assert evaluate(defer(the_dict)(**names)) == names
+
+
+def the_dict():
+    return dict
+
+
+def test_the_function_may_be_a_task():
+    assert evaluate(defer(defer(getattr, "abc", "upper"))) == "ABC"
+
+
+def test_an_error_comes_out_of_evaluate_as_it_was_raised():
+    error = KeyError("mine")
+
+    def fail():
+        raise error
+
+    with pytest.raises(KeyError) as caught:
+        evaluate(defer(abs, defer(fail).thing))
+    assert caught.value is error
+
+
+def test_data_without_tasks_passes_through_as_the_same_object():
+    class List(list):
+        pass
+
+    inner = [{"a": (1, {2, 3})}, frozenset([4]), List()]
+    for data in (inner, tuple(inner), {"b": inner}, {5, 6}, List(inner), object()):
+        assert evaluate(defer(lambda x: x, data)) is data
+        assert evaluate(defer(lambda x, _: x, data, defer(abs, 1))) is data
+        assert evaluate(defer(lambda x: x[0], [data, defer(abs, 1)])) is data
+
+
+def test_containers_keep_their_types_and_their_order():
+    def same(value):
+        return defer(lambda: value)
+
+    data = [(same(1), 2), {same("b"): 1, "a": same(2)}, frozenset([same(3)]), {same(4)}]
+    result = evaluate(defer(list, data))
+    assert result == [(1, 2), {"b": 1, "a": 2}, frozenset([3]), {4}]
+    assert [type(part) for part in result] == [tuple, dict, frozenset, set]
+    assert list(result[1]) == ["b", "a"]
+
+
+def test_containers_with_tasks_are_not_changed():
+    task = defer(abs, -1)
+    data = [task, {task: [task]}]
+    evaluate(defer(list, data))
+    assert data == [task, {task: [task]}]
+
+
+def test_a_task_runs_once_however_many_others_use_it():
+    calls = []
+    task = defer(calls.append, "shared")
+    left, right = defer(lambda _: 1, task), defer(lambda _: 2, [task, (task,)])
+    assert evaluate(defer(list, [left, right, {task: left}])) == [1, 2, {None: 1}]
+    assert calls == ["shared"]
+
+
+def test_a_task_runs_again_when_it_is_evaluated_again():
+    calls = []
+    task = defer(calls.append, "again")
+    evaluate(task)
+    evaluate(task)
+    assert calls == ["again", "again"]
+
+
+def test_a_graph_with_two_to_the_hundred_paths_is_evaluated_in_a_hundred_calls():
+    task = defer(int, 1)
+    for _ in range(100):
+        task = defer(operator.add, task, task)
+    assert evaluate(task) == 2**100
+
+
+def test_data_that_contains_itself_is_an_ordinary_argument(tmp_path):
+    data = []
+    data.append({"itself": data})
+    assert evaluate(defer(lambda x: x, data)) is data
+    assert evaluate(defer(lambda x, _: x, data, defer(abs, 1))) is data
+    result = run(defer(operator.getitem, data, slice(None)), tmp_path)
+    assert result[0]["itself"][0] is result[0]
+
+
+@pytest.mark.parametrize("container", [list, dict])
+def test_a_task_that_needs_itself_is_an_error(container, tmp_path):
+    data = container()
+    task = defer(len, [defer(id, data)])
+    data.update({1: task}) if container is dict else data.append(task)
+    with pytest.raises(ValueError):
+        evaluate(task)
+    tasklist = TaskList(tmp_path, exist_ok=True)
+    with pytest.raises(ValueError):
+        tasklist.schedule(task)
+    assert not list(tasklist.todo_tasks())
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        """
+        task = defer(int)
+        for _ in range(50_000):
+            task = defer(divmod, task, 1)[0]  # each of which is two calls
+        expected = 0
+        """,
+        """
+        task = defer(sum, [defer(abs, -number) for number in range(100_000)])
+        expected = sum(range(100_000))
+        """,
+    ],
+    ids=["deep", "wide"],
+)
+def test_a_graph_of_a_hundred_thousand_calls_is_evaluated_scheduled_and_run(
+    graph, script
+):
+    assert "ok" in script.run(
+        f"""
+import sys
+from textwrap import dedent
+from runforrest import TaskList, defer, evaluate
+
+assert sys.getrecursionlimit() == 1000
+exec(dedent({graph!r}))
+tasklist = TaskList("tasklist")
+tasklist.schedule(task)
+(finished,) = tasklist.run()
+assert finished == task
+assert (finished.returnvalue, finished.errorvalue) == (expected, None)
+assert evaluate(finished) == expected
+print("ok")
+"""
+    )
+
+
+# What the proxy takes and refuses -----------------------------------------------------
+
+
+def test_names_with_two_leading_underscores_are_attribute_errors():
+    task = defer(abs, -1)
+    for name in ("__array__", "__len__", "__wrapped__", "__file__", "__mine", "__"):
+        assert not hasattr(task, name)
+        with pytest.raises(AttributeError, match=name):
+            getattr(task, name)
+
+
+def test_names_with_a_single_underscore_are_attributes_like_others():
+    class Thing:
+        _private = 1
+        public_ = 2
+
+    thing = defer(Thing)
+    assert evaluate(thing._private) == 1
+    assert evaluate(thing.public_) == 2
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        iter,
+        len,
+        list,
+        tuple,
+        dict,
+        sum,
+        reversed,
+        lambda task: 1 in task,
+        lambda task: [*task],
+        lambda task: print(**task),
+        lambda task: next(part for part in task),
+        lambda task: ", ".join(task),
+        lambda task: task + 1,
+        lambda task: task < task,
+    ],
+)
+def test_what_a_task_can_not_tell_before_it_has_run_is_a_type_error(misuse):
+    with pytest.raises(TypeError):
+        misuse(defer(list, "abc"))
+
+
+def test_unpacking_a_task_is_a_type_error():
+    with pytest.raises(TypeError):
+        _first, _second = defer(divmod, 7, 2)
+
+
+def test_a_task_is_true():
+    assert bool(defer(list)) is True
+    assert bool(defer(list)[1].x()) is True
+
+
+def test_tasks_are_hashable_and_equal_to_themselves_alone():
+    task, same_call = defer(abs, -1), defer(abs, -1)
+    assert task == task
+    assert task != same_call
+    assert task.x != task.x
+    assert {task: 1, same_call: 2}[task] == 1
+    assert len({task, same_call, task}) == 2
+
+
+def test_to_compare_a_task_never_raises():
+    class Quarrelsome:
+        def __eq__(self, other):
+            raise RuntimeError("don't compare me")
+
+        __hash__ = None
+        __getattr__ = __eq__
+
+    for other in (Quarrelsome(), None, NotImplemented, float("nan"), Task, 1, "x", []):
+        assert (defer(abs, -1) == other) is False
+        assert (defer(abs, -1) != other) is True
+
+
+def test_to_compare_a_task_with_an_array_never_raises():
+    numpy = pytest.importorskip("numpy")
+    assert (defer(abs, -1) == numpy.array([1, 2])) is False
+
+
+def test_a_task_from_a_file_equals_the_one_that_was_scheduled(tmp_path):
+    tasks = {defer(abs, number): number for number in range(4)}
+    tasklist = TaskList(tmp_path, exist_ok=True)
+    for task in tasks:
+        tasklist.schedule(task)
+    assert list(tasklist.todo_tasks()) == list(tasks)
+    assert {tasks[task]: task.returnvalue for task in tasklist.run()} == {
+        number: number for number in range(4)
+    }
+    assert set(tasklist.done_tasks()) == set(tasks)
+
+
+def test_items_attributes_and_keys_of_different_types_all_differ(tmp_path):
+    things = defer(Things, {"x": "item x", 1: {2: "1, 2"}, "1": "text", 12: "twelve"})
+    accesses = [
+        things["x"],
+        things.x,
+        things[1],
+        things["1"],
+        things[1][2],
+        things[12],
+    ]
+    expected = ["item x", "attribute x", {2: "1, 2"}, "text", "1, 2", "twelve"]
+    assert [evaluate(access) for access in accesses] == expected
+    assert run(defer(list, accesses), tmp_path) == expected
+
+
+class Things(dict):
+    x = "attribute x"
+
+
+def test_keys_may_be_slices_tuples_and_tasks():
+    letters = defer(list, "abc")
+    assert evaluate(letters[1:]) == ["b", "c"]
+    assert evaluate(letters[defer(int, "1")]) == "b"
+    assert evaluate(defer(dict, [((1, 2), 3)])[1, defer(int, "2")]) == 3
+
+
+# Who looks at a task and must not fall for it -----------------------------------------
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda task: pickle.loads(pickle.dumps(task)),
+        lambda task: dill.loads(dill.dumps(task)),
+    ],
+    ids=["copy", "deepcopy", "pickle", "dill"],
+)
+def test_a_copy_of_a_task_is_a_task(duplicate):
+    task = defer(divmod, 7, defer(max, [1, 2]))[0].real
+    duplicated = duplicate(task)
+    assert type(duplicated) is Task
+    assert duplicated == task
+    assert evaluate(duplicated) == 3
+    assert [duplicate([task])] == [[task]]
+
+
+def test_numpy_takes_a_task_for_a_scalar():
+    numpy = pytest.importorskip("numpy")
+    task = defer(list, "abc")
+    assert numpy.array(task).shape == ()
+    assert numpy.array([task, task]).shape == (2,)
+    assert numpy.array(task).item() is task
+
+
+def test_ipython_displays_a_task_as_its_repr():
+    formatters = pytest.importorskip("IPython.core.formatters")
+    task = defer(list, "abc")
+    data, metadata = formatters.DisplayFormatter().format(task)
+    assert data == {"text/plain": repr(task)}
+    assert metadata == {}
+
+
+def test_the_repr_of_a_task_is_short():
+    task = defer(list, ["x" * 10_000])
+    assert "Task" in repr(task)
+    assert len(repr(task)) < 100
+    assert f"{task}" == str(task) == repr(task)

@@ -1,0 +1,742 @@
+"""Run the tasks of a list: how many at a time, in what order, for how long."""
+
+import fcntl
+import operator
+import os
+import queue
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+from conftest import processes_of, wait_for
+
+from runforrest import TaskList, defer
+
+
+@pytest.fixture
+def tasklist(tmp_path):
+    return TaskList(tmp_path / "tasklist")
+
+
+def schedule(tasklist, *tasks):
+    for task in tasks:
+        tasklist.schedule(task)
+
+
+def count(directory, pattern):
+    return len(list(directory.glob(pattern)))
+
+
+# What a run is ------------------------------------------------------------------------
+
+
+def test_a_run_has_a_length_before_it_starts_and_when_it_has_ended(tasklist):
+    schedule(tasklist, defer(abs, -1), defer(abs, -2), defer(divmod, 1, 0))
+    run = tasklist.run()
+    assert len(run) == 3
+    assert len(list(run)) == 3
+    assert len(run) == 3
+    assert len(tasklist.run()) == 0
+
+
+def test_a_run_starts_when_it_is_iterated(tasklist, tmp_path):
+    schedule(tasklist, defer(os.mkdir, tmp_path / "started"))
+    run = tasklist.run()
+    assert not (tmp_path / "started").exists()
+    assert len(list(tasklist.todo_tasks())) == 1
+    list(run)
+    assert (tmp_path / "started").exists()
+
+
+def test_a_run_takes_the_tasks_that_were_there_when_it_was_made(tasklist):
+    schedule(tasklist, defer(abs, -1))
+    run = tasklist.run()
+    schedule(tasklist, defer(abs, -2))
+    assert [task.returnvalue for task in run] == [1]
+    assert [task.returnvalue for task in tasklist.run()] == [2]
+
+
+def test_a_run_without_tasks_ends_at_once(tasklist):
+    assert list(tasklist.run()) == []
+
+
+def test_the_same_run_iterated_twice_runs_no_task_twice(tasklist, tmp_path):
+    schedule(tasklist, defer(os.mkdir, tmp_path / "a"), defer(os.mkdir, tmp_path / "b"))
+    run = tasklist.run()
+    assert [task.errorvalue for task in run] == [None, None]
+    assert list(run) == []
+
+
+def test_the_same_run_iterated_twice_at_once_runs_no_task_twice(tasklist, tmp_path):
+    for name in "abcdef":
+        schedule(tasklist, defer(os.mkdir, tmp_path / name))
+    run = tasklist.run(nprocesses=2)
+    finished = [task for one in run for task in (one, *run)]
+    assert [task.errorvalue for task in finished] == [None] * 6
+
+
+def test_a_run_inside_another_takes_what_is_left(tasklist, tmp_path):
+    for name in "abcdef":
+        schedule(tasklist, defer(os.mkdir, tmp_path / name))
+    finished = []
+    for task in tasklist.run(nprocesses=1):
+        finished += [task, *tasklist.run(nprocesses=2)]
+    assert [task.errorvalue for task in finished] == [None] * 6
+    assert len(list(tasklist.done_tasks())) == 6
+
+
+def test_tasks_can_be_scheduled_and_run_in_the_body_of_a_loop(tasklist):
+    schedule(tasklist, defer(abs, -1))
+    results = []
+    for task in tasklist.run():
+        schedule(tasklist, defer(operator.add, task.returnvalue, 1))
+        results += [task.returnvalue for task in tasklist.run()]
+    assert results == [2]
+
+
+def test_a_task_may_have_a_task_list_of_its_own(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+def run_many(name):
+    tasklist = TaskList(name, post_clean=True)
+    for number in range(3):
+        tasklist.schedule(defer(square, number))
+    return sorted(task.returnvalue for task in tasklist.run())
+
+def square(number):
+    return number ** 2
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(run_many, "inner a"))
+tasklist.schedule(defer(run_many, "inner b"))
+for task in tasklist.run():
+    print(task.returnvalue, task.errorvalue)
+""")
+    assert output == "[0, 1, 4] None\n" * 2
+
+
+# How many, and in what order ----------------------------------------------------------
+
+
+def test_tasks_start_in_the_order_of_scheduling(script):
+    script.run("""
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist", logfile="log")
+for number in range(8):
+    tasklist.schedule(defer(abs, number))
+for task in tasklist.run(nprocesses=2):
+    pass
+""")
+    log = [line.split()[1:] for line in (script.directory / "log").open()]
+    scheduled = [name for name, event in log if event == "schedule"]
+    assert scheduled == sorted(scheduled)
+    # Two that start at the same time may swap their lines, but no others.
+    started = [name for name, event in log if event == "start"]
+    places = [started.index(name) for name in scheduled]
+    assert all(abs(place - order) <= 1 for order, place in enumerate(places))
+
+
+def test_one_process_runs_all_tasks_one_by_one(tasklist):
+    for number in range(6):
+        schedule(tasklist, defer(abs, number))
+    finished = [task.returnvalue for task in tasklist.run(nprocesses=1)]
+    assert finished == [0, 1, 2, 3, 4, 5]
+
+
+def test_no_more_tasks_than_nprocesses_run_at_the_same_time(script):
+    script.run("""
+import time
+from runforrest import TaskList, defer
+
+def journal():
+    with open("journal", "a", buffering=1) as file:
+        file.write("+")
+        file.flush()
+        time.sleep(0.1)
+        file.write("-")
+
+tasklist = TaskList("tasklist")
+for _ in range(8):
+    tasklist.schedule(defer(journal))
+for task in tasklist.run(nprocesses=3):
+    assert task.errorvalue is None
+""")
+    journal = (script.directory / "journal").read_text()
+    running = [journal[:end].count("+") - journal[:end].count("-") for end in range(17)]
+    assert max(running) <= 3
+    assert running[-1] == 0
+    assert len(journal) == 16
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"), [("", 4), ("nprocesses=2", 2), ("nprocesses=9", 9)]
+)
+def test_as_many_tasks_as_nprocesses_run_at_the_same_time(argument, expected, script):
+    output = script.run(f"""
+import time
+from pathlib import Path
+from runforrest import TaskList, defer
+
+def meet(name):
+    (here / name).touch()
+    deadline = time.monotonic() + 30
+    while len(list(here.iterdir())) < {expected} and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return time.monotonic() < deadline
+
+here = Path("here")
+here.mkdir()
+tasklist = TaskList("tasklist")
+for number in range({expected}):
+    tasklist.schedule(defer(meet, str(number)))
+print(all(task.returnvalue for task in tasklist.run({argument})))
+""")
+    assert output == "True\n"
+
+
+def test_a_slow_consumer_leaves_no_slot_idle(tasklist, tmp_path):
+    for number in range(6):
+        schedule(tasklist, defer(os.mkdir, tmp_path / f"ran {number}"))
+    for _ in tasklist.run(nprocesses=2):
+        wait_for(lambda: count(tmp_path, "ran *") == 6)
+    assert len(list(tasklist.done_tasks())) == 6
+
+
+def test_a_finished_task_is_yielded_while_others_are_running(tasklist, tmp_path):
+    os.mkfifo(tmp_path / "gate")
+    schedule(tasklist, defer(open, tmp_path / "gate", "rb").close(), defer(abs, -1))
+    run = iter(tasklist.run(nprocesses=2))
+    assert next(run).returnvalue == 1
+    (tmp_path / "gate").open("wb").close()
+    assert next(run).errorvalue is None
+
+
+def test_an_iterator_may_be_used_in_another_thread(tasklist):
+    schedule(tasklist, defer(abs, -1), defer(abs, -2))
+    results = queue.Queue()
+    run = iter(tasklist.run(nprocesses=1))
+    next(run)
+    thread = threading.Thread(target=lambda: results.put([*run]))
+    thread.start()
+    assert [task.returnvalue for task in results.get(timeout=30)] == [2]
+    thread.join()
+
+
+def test_tqdm_knows_the_total(tasklist, capsys):
+    tqdm = pytest.importorskip("tqdm")
+    schedule(tasklist, defer(abs, -1), defer(abs, -2), defer(abs, -3))
+    bar = tqdm.tqdm(tasklist.run())
+    assert bar.total == 3
+    assert sorted(task.returnvalue for task in bar) == [1, 2, 3]
+    assert "3/3" in capsys.readouterr().err
+
+
+# Leave the loop -----------------------------------------------------------------------
+
+
+def sleepers(tasklist, number=3):
+    """Schedule a task that ends, and some that don't."""
+    schedule(tasklist, defer(abs, -1), *[defer(time.sleep, 600)] * number)
+
+
+@pytest.mark.parametrize("leave", ["break", "raise", "close", "forget"])
+def test_to_leave_the_loop_kills_what_is_running_and_keeps_it_in_todo(
+    leave, tasklist, tmp_path
+):
+    sleepers(tasklist)
+    run = iter(tasklist.run(nprocesses=2))
+    with suppress(KeyError):
+        for task in run:
+            assert task.returnvalue == 1
+            wait_for(lambda: len(processes_of(tmp_path)) == 2)
+            if leave == "raise":
+                raise KeyError
+            break
+    if leave == "close":
+        run.close()
+    del run
+    assert not processes_of(tmp_path)
+    assert [count(tmp_path, f"tasklist/{s}/*") for s in ("todo", "done", "fail")] == [
+        3,
+        1,
+        0,
+    ]
+
+
+def test_an_exception_in_the_loop_is_not_changed(tasklist):
+    sleepers(tasklist)
+    error = KeyError("mine")
+    with pytest.raises(KeyError) as caught:
+        for _ in tasklist.run(nprocesses=2):
+            raise error
+    assert caught.value is error
+
+
+def test_what_a_loop_left_runs_the_next_time_and_once(tasklist, tmp_path):
+    for name in "abcdef":
+        schedule(tasklist, defer(os.mkdir, tmp_path / name))
+    for _ in range(2):
+        for task in tasklist.run(nprocesses=1):
+            assert task.errorvalue is None
+            break
+    assert len(list(tasklist.todo_tasks())) >= 1
+    assert all(task.errorvalue is None for task in tasklist.run())
+    assert len(list(tasklist.done_tasks())) == 6
+
+
+def test_to_leave_the_loop_kills_what_is_running_though_another_process_was_forked(
+    script,
+):
+    output = script.run("""
+import multiprocessing
+import time
+from pathlib import Path
+from runforrest import TaskList, defer
+
+def oversleep():
+    Path("asleep").touch()
+    time.sleep(12)
+
+worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=[12])
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+tasklist.schedule(defer(oversleep))
+for task in tasklist.run(nprocesses=1):
+    while not Path("asleep").exists():
+        time.sleep(0.01)
+    started = time.monotonic()
+    worker.start()
+    break
+print(time.monotonic() - started < 6, len(list(tasklist.todo_tasks())))
+worker.kill()
+""")
+    assert output == "True 1\n"
+
+
+# Print the errors ---------------------------------------------------------------------
+
+
+def test_print_errors_prints_the_full_stack_trace(script):
+    script.write("def inner(x):\n    return 1 // x\n", "beside.py")
+    source = """
+from runforrest import TaskList, defer
+import beside
+
+def outer():
+    return beside.inner(0)
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(outer))
+tasklist.schedule(defer(abs, -1))
+for task in tasklist.run({}):
+    pass
+"""
+    process = script.start(source.format("print_errors=True"))
+    _, errors = process.communicate(timeout=60)
+    assert errors.startswith("Traceback (most recent call last):\n")
+    for part in ("in outer", "in inner", "return 1 // x", "ZeroDivisionError"):
+        assert errors.count(part) == 1
+    process = script.start(source.replace("tasklist", "other").format(""))
+    assert process.communicate(timeout=60) == ("", "")
+
+
+# Send the session ---------------------------------------------------------------------
+
+HIDDEN_NAMES = """
+import enum
+import multiprocessing.pool
+import sqlite3
+import threading
+from runforrest import TaskList, defer
+
+class Colour(enum.Enum):
+    RED = 1
+
+def double(number):
+    return 2 * number
+
+number = 21
+generator = (n for n in range(3))
+pool = multiprocessing.pool.ThreadPool(1)
+database = sqlite3.connect(":memory:")
+thread_local = threading.local()
+
+def by_name(name):
+    return globals()[name]
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(by_name, "number"))
+tasklist.schedule(defer(lambda: eval("double(number)")))
+tasklist.schedule(defer(lambda: eval("Colour.RED.name")))
+for task in tasklist.run(nprocesses=1, save_session={save_session}):
+    print(task.returnvalue, repr(task.errorvalue))
+pool.terminate()
+"""
+
+
+def test_save_session_sends_the_names_that_only_their_text_tells(script):
+    source = HIDDEN_NAMES.format(save_session=True)
+    assert script.run(source) == "21 None\n42 None\nRED None\n"
+
+
+def test_names_that_only_their_text_tells_are_missing_without_save_session(script):
+    source = HIDDEN_NAMES.format(save_session=False)
+    lines = script.run(source).splitlines()
+    assert [line.partition("(")[0] for line in lines] == [
+        "None KeyError",
+        "None NameError",
+        "None NameError",
+    ]
+
+
+def test_the_error_tells_why_a_name_of_the_session_is_missing(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+numbers = (n for n in range(3))
+
+def use():
+    return next(numbers)
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(use))
+for save_session in (False, True):
+    for task in tasklist.run(save_session=save_session):
+        assert type(task.errorvalue) is NameError
+        print(" ".join(task.errorvalue.__notes__).count("generator"))
+    tasklist.schedule(task)
+""")
+    assert [int(line) > 0 for line in output.splitlines()] == [True, True]
+
+
+def test_save_session_sends_what_the_names_mean_when_the_run_is_made(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+value = "when it was scheduled"
+def look(name):
+    return eval(name)
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(look, "value"))
+value = "when it ran"
+for task in tasklist.run(save_session=True):
+    print(task.returnvalue)
+""")
+    assert output == "when it ran\n"
+
+
+# What a function uses comes along with it ---------------------------------------------
+
+
+def test_locks_arrive_free_and_type_variables_as_such(script):
+    output = script.run("""
+import threading
+from typing import Generic, TypeVar
+from runforrest import TaskList, defer
+
+T = TypeVar("T", int, str)
+lock, rlock = threading.Lock(), threading.RLock()
+
+class Stack(Generic[T]):
+    def __init__(self):
+        self.items: list[T] = []
+
+def use():
+    with lock, rlock:
+        return type(Stack[int]()).__name__, T.__constraints__ == (int, str)
+
+tasklist = TaskList("tasklist")
+with lock, rlock:
+    tasklist.schedule(defer(use))
+for task in tasklist.run(autokill=30):
+    print(task.returnvalue, task.errorvalue)
+""")
+    assert output == "('Stack', True) None\n"
+
+
+def test_a_file_that_is_open_for_writing_is_an_error_and_stays_as_it_is(script):
+    output = script.run("""
+from pathlib import Path
+from runforrest import TaskList, defer
+
+file = open("results.txt", "w")
+file.write("precious")
+file.flush()
+
+def use():
+    file.write("more")
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(use))
+for task in tasklist.run():
+    print(type(task.errorvalue).__name__)
+    print(any("results.txt" in note for note in task.errorvalue.__notes__))
+try:
+    tasklist.schedule(defer(print, "more", file=file))
+except TypeError as error:
+    print("results.txt" in str(error))
+print(Path("results.txt").read_text(), len(list(tasklist.todo_tasks())))
+""")
+    assert output == "NameError\nTrue\nTrue\nprecious 0\n"
+
+
+def test_an_error_that_can_not_be_pickled_is_told_by_its_type_and_its_text(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+class Mine(Exception):
+    pass
+
+def fail():
+    raise Mine("too bad", (n for n in "ab"))
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(fail))
+for task in tasklist.run():
+    error = task.errorvalue
+    print(type(error).__name__, "Mine: ('too bad', <gen" in str(error))
+    print("in fail" in "".join(error.__notes__))
+""")
+    assert output == "RuntimeError True\nTrue\n"
+
+
+def test_an_error_of_the_script_is_caught_as_such(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+class Mine(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+        self.second = second
+
+def fail():
+    raise Mine(1, 2)
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(fail))
+for task in tasklist.run():
+    try:
+        raise task.errorvalue
+    except Mine as error:
+        print(error, error.second)
+""")
+    assert output == "1 and 2 2\n"
+
+
+@pytest.mark.parametrize("end", ["return 'child'", "raise KeyError('child')"])
+def test_a_fork_that_a_task_lets_go_on_has_no_result(end, script):
+    output = script.run(f"""
+import os
+import time
+from runforrest import TaskList, defer
+
+def fork():
+    number = os.fork()
+    if number == 0:
+        {end}
+    os.waitpid(number, 0)
+    return "parent"
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(fork))
+for task in tasklist.run():
+    print(task.returnvalue, task.errorvalue)
+""")
+    assert output == "parent None\n"
+
+
+# Kill what takes too long -------------------------------------------------------------
+
+
+def test_autokill_kills_what_takes_too_long_with_all_its_children(script):
+    output = script.run(f"""
+import os
+import subprocess
+import sys
+import time
+from runforrest import TaskList, defer
+
+def sleep_with_a_child():
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(600)", {MARKER!r}])
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(sleep_with_a_child), metadata="late")
+tasklist.schedule(defer(abs, -1), metadata="in time")
+started = time.monotonic()
+finished = {{task.metadata: task for task in tasklist.run(autokill=1.5)}}
+assert time.monotonic() - started < 30
+print(finished["in time"].returnvalue)
+late = finished["late"]
+print(late.returnvalue, type(late.errorvalue).__name__, late.errorvalue.timeout)
+print(1 <= late.runtime < 30)
+""")
+    assert output == "1\nNone TimeoutExpired 1.5\nTrue\n"
+    assert not processes_of(MARKER)
+
+
+MARKER = f"child of a task of {os.getpid()}"
+
+
+def test_autokill_counts_from_the_start_of_each_task(tasklist):
+    schedule(tasklist, *[defer(time.sleep, 0.4)] * 4)
+    finished = list(tasklist.run(nprocesses=1, autokill=1.3))
+    assert [task.errorvalue for task in finished] == [None] * 4
+
+
+# Runners that die, and runners that meet ----------------------------------------------
+
+
+def test_a_result_is_used_if_its_runner_died_before_it_could(script):
+    output = script.run(
+        """
+import os
+import sys
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist", exist_ok=True, pre_clean=False)
+if "die" in sys.argv:
+    tasklist.schedule(defer(os.mkdir, "ran once"))
+    tasklist.schedule(defer(os.rmdir, "missing"))
+    os.rename = os.replace = lambda *paths: os._exit(9)
+for task in tasklist.run(nprocesses=1):
+    print(type(task.errorvalue).__name__)
+""",
+        "die",
+        check=False,
+    )
+    assert output == ""
+    assert (script.directory / "ran once").exists()
+    output = script.run((script.directory / "script.py").read_text())
+    assert output == "NoneType\nFileNotFoundError\n"
+
+
+def test_a_task_that_is_taken_away_while_it_is_claimed_is_not_run(
+    tasklist, tmp_path, monkeypatch
+):
+    schedule(tasklist, defer(os.mkdir, tmp_path / "ran"))
+    (path,) = (tmp_path / "tasklist" / "todo").iterdir()
+    flock = fcntl.flock
+
+    def replace_first(*args):
+        content = path.read_bytes()
+        path.rename(tmp_path / "taken away.pkl")
+        path.write_bytes(content)
+        return flock(*args)
+
+    monkeypatch.setattr(fcntl, "flock", replace_first)
+    assert list(tasklist.run()) == []
+    assert not (tmp_path / "ran").exists()
+    monkeypatch.undo()
+    assert [task.errorvalue for task in tasklist.run()] == [None]
+
+
+def test_a_task_that_another_runner_runs_is_left_to_it(tasklist, tmp_path):
+    os.mkfifo(tmp_path / "gate")
+    schedule(tasklist, defer(open, tmp_path / "gate", "rb").close())
+    run = tasklist.run()
+    results = queue.Queue()
+    thread = threading.Thread(target=lambda: results.put([*run]))
+    thread.start()
+    wait_for(lambda: processes_of(tmp_path))
+    assert list(tasklist.run()) == []
+    (tmp_path / "gate").open("wb").close()
+    assert [task.errorvalue for task in results.get(timeout=30)] == [None]
+    thread.join()
+
+
+def test_a_damaged_file_is_kept_as_it_is_and_yielded_with_the_reason(
+    tasklist, tmp_path
+):
+    schedule(tasklist, defer(abs, -1), defer(abs, -2))
+    path, _ = sorted((tmp_path / "tasklist" / "todo").iterdir())
+    content = path.read_bytes()[:-10]
+    path.write_bytes(content)
+    damaged, intact = tasklist.run(nprocesses=1)
+    assert damaged.returnvalue is None
+    assert "damaged" in str(damaged.errorvalue)
+    assert intact.returnvalue == 2
+    assert (tmp_path / "tasklist" / "fail" / path.name).read_bytes() == content
+    assert count(tmp_path, "tasklist/todo/*") == 0
+
+
+# Run elsewhere ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["ThreadPoolExecutor", "ProcessPoolExecutor"])
+def test_an_executor_runs_the_tasks(kind, script):
+    output = script.run(f"""
+import concurrent.futures
+from runforrest import TaskList, defer
+
+def divide(number):
+    return 1 / number
+
+if __name__ == "__main__":
+    tasklist = TaskList("tasklist", logfile="log")
+    for number in range(3):
+        tasklist.schedule(defer(divide, number))
+    with concurrent.futures.{kind}(2) as executor:
+        run = tasklist.run(nprocesses=2, executor=executor)
+        assert len(run) == 3
+        results = sorted(f"{{t.returnvalue}} {{t.errorvalue}}" for t in run)
+    print(*results, sep="\\n")
+    print(tasklist)
+""")
+    *results, summary = output.splitlines()
+    assert results == ["0.5 None", "1.0 None", "None division by zero"]
+    assert summary.endswith("todo=0, done=2, fail=1)")
+
+
+def test_to_leave_the_loop_keeps_what_an_executor_has_not_started(tasklist, tmp_path):
+    for name in "abcdef":
+        schedule(tasklist, defer(os.mkdir, tmp_path / name))
+    with ThreadPoolExecutor(1) as executor:
+        for task in tasklist.run(nprocesses=2, executor=executor):
+            assert task.errorvalue is None
+            break
+    assert count(tmp_path, "tasklist/todo/*") >= 2
+    assert len(list(tasklist.run())) >= 2
+    assert count(tmp_path, "tasklist/done/*") == 6
+    assert count(tmp_path, "tasklist/fail/*") == 0
+
+
+def test_an_executor_that_is_shut_down_is_an_error_that_loses_nothing(tasklist):
+    schedule(tasklist, defer(abs, -1))
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        list(tasklist.run(executor=executor))
+    assert [task.returnvalue for task in tasklist.run()] == [1]
+
+
+# Wrong arguments ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"nprocesses": 0},
+        {"nprocesses": -1},
+        {"nprocesses": "4"},
+        {"nprocesses": 1.5},
+        {"nprocesses": None},
+        {"autokill": 0},
+        {"autokill": -1},
+        {"autokill": "1"},
+        {"autokill": float("nan")},
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_an_error_before_anything_is_touched(arguments, tasklist):
+    schedule(tasklist, defer(abs, -1))
+    (name,) = arguments
+    with pytest.raises((TypeError, ValueError), match=name):
+        tasklist.run(**arguments, save_session=True)
+    assert repr(tasklist).endswith("todo=1, done=0, fail=0)")
+    (task,) = tasklist.run()
+    assert task.returnvalue == 1
