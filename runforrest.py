@@ -411,6 +411,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     process, outfile = os.getpid(), os.path.abspath(outfile)
     task, started = _load(infile), time.perf_counter()
     definitions, absent = task.__definitions__
+    reserve = bytes(1 << 22)  # for telling what went wrong if all other memory is used
     try:
         sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
         vars(sys.modules["__main__"]).update(definitions())
@@ -421,6 +422,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
             _write(outfile, _finish(task, started, value, None), "done")
         return 0
     except BaseException as error:
+        del reserve
         import traceback
 
         if isinstance(error, NameError) and error.name in absent:
@@ -518,14 +520,16 @@ def _execute(arguments, claim, autokill, logfile, alive):
             pass_fds=[claim.fileno(), alive],
         )
     # As long as it isn't reaped, nobody else gets its number, which is its group's too.
-    wait = partial(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    waiter = threading.Thread(target=wait, daemon=True)
+    wait, args = process.wait, ()
+    if hasattr(os, "waitid"):  # which macOS has since Python 3.13
+        wait, args = os.waitid, (os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    waiter = threading.Thread(target=wait, args=args, daemon=True)
     try:
         waiter.start()
         waiter.join(autokill)
         late = waiter.is_alive()
     finally:
-        with suppress(PermissionError):  # macOS, when all of the group have ended
+        with suppress(PermissionError, ProcessLookupError):  # macOS, when all ended
             os.killpg(process.pid, signal.SIGKILL)
     waiter.join(5)  # seconds, and go on: what waits for a broken disk does not die
     code = process.poll()
@@ -572,6 +576,7 @@ def _read(path, reason=None):
         task = _load(path)
         if not os.path.dirname(path).endswith("todo"):
             task.returnvalue, error = task.returnvalue, task.errorvalue
+            del task.__sealed__["returnvalue"]  # which might be large
             reason = error if reason is None else reason
     except Exception as error:
         reason = error if reason is None else reason
@@ -694,7 +699,7 @@ class TaskList:
         if autokill is not None and not timed:
             raise ValueError(f"autokill must be a number of seconds, not {autokill!r}")
         if executor is not None and not hasattr(executor, "submit"):
-            raise TypeError(f"{executor!r} isn't a concurrent.futures.Executor")
+            raise TypeError(f"executor must have a submit method, not be {executor!r}")
         self._make_directories()
         options = ["-p"] if print_errors else []
         if save_session:
@@ -791,5 +796,5 @@ if __name__ == "__main__":
     alive, _, path = os.environ.pop("RUNFORREST", "").partition(":")
     if alive:
         os.environ["PYTHONPATH"] = path
-        runforrest._follow(alive)
+        runforrest._follow(int(alive))
     sys.exit(runforrest.main())

@@ -4,6 +4,8 @@ import fcntl
 import operator
 import os
 import queue
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -320,6 +322,78 @@ worker.kill()
 # Print the errors ---------------------------------------------------------------------
 
 
+def test_without_the_signals_of_linux_a_thread_kills_what_is_running(script):
+    script.write("import fcntl; del fcntl.F_SETSIG", "sitecustomize.py")
+    output = script.run("""
+import time
+from pathlib import Path
+from runforrest import TaskList, defer
+
+def oversleep():
+    Path("asleep").touch()
+    time.sleep(12)
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+tasklist.schedule(defer(oversleep))
+for task in tasklist.run(nprocesses=1):
+    while not Path("asleep").exists():
+        time.sleep(0.01)
+    started = time.monotonic()
+    break
+print(time.monotonic() - started < 6, len(list(tasklist.todo_tasks())))
+""")
+    assert output == "True 1\n"
+
+
+def test_without_waitid_a_process_is_waited_for_in_another_way(script):
+    output = script.run("""
+import os
+from runforrest import TaskList, defer
+
+del os.waitid
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+tasklist.schedule(defer(os.kill, defer(os.getpid), 9))
+for task in tasklist.run(nprocesses=1):
+    print(task.returnvalue)
+""")
+    assert output == "1\nNone\n"
+
+
+def test_a_task_whose_runner_is_gone_before_it_begins_is_not_run(tasklist, tmp_path):
+    schedule(tasklist, defer(os.mkdir, tmp_path / "begun"))
+    (infile,) = (tmp_path / "tasklist" / "todo").iterdir()
+    alive, leash = os.pipe()
+    os.close(leash)
+    process = subprocess.run(
+        [sys.executable, "-m", "runforrest", infile, tmp_path / "result.pkl"],
+        env={**os.environ, "RUNFORREST": f"{alive}:"},
+        pass_fds=[alive],
+        timeout=60,
+        check=False,
+    )
+    os.close(alive)
+    assert process.returncode != 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tasklist"]
+
+
+def test_a_run_that_was_never_finished_does_not_keep_the_script_alive(script):
+    process = script.start("""
+import time
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+for _ in range(3):
+    tasklist.schedule(defer(time.sleep, 1000))
+run = iter(tasklist.run(nprocesses=2))
+print(next(run).returnvalue)
+""")
+    assert process.communicate(timeout=60) == ("1\n", "")
+    wait_for(lambda: not processes_of(script.directory))
+
+
 def test_print_errors_prints_the_full_stack_trace(script):
     script.write("def inner(x):\n    return 1 // x\n", "beside.py")
     source = """
@@ -411,6 +485,28 @@ for save_session in (False, True):
     tasklist.schedule(task)
 """)
     assert [int(line) > 0 for line in output.splitlines()] == [True, True]
+
+
+def test_a_session_is_not_written_over_a_file_of_the_user(tasklist, tmp_path):
+    (tmp_path / "tasklist" / "session.pkl").write_text("mine")
+    with pytest.raises(FileExistsError, match="move it elsewhere"):
+        tasklist.run(save_session=True)
+    assert (tmp_path / "tasklist" / "session.pkl").read_text() == "mine"
+
+
+def test_a_function_keeps_the_globals_that_it_was_made_with(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+here = {"__name__": "__main__", "number": 2}
+exec("def double(x): return number * x", here)
+double, number = here["double"], 3
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(lambda: double(number)))
+for task in tasklist.run():
+    print(task.returnvalue, task.errorvalue)
+""")
+    assert output == "6 None\n"
 
 
 def test_save_session_sends_what_the_names_mean_when_the_run_is_made(script):
@@ -729,6 +825,7 @@ def test_an_executor_that_is_shut_down_is_an_error_that_loses_nothing(tasklist):
         {"autokill": -1},
         {"autokill": "1"},
         {"autokill": float("nan")},
+        {"executor": 4},
     ],
     ids=str,
 )
