@@ -189,37 +189,41 @@ def _seal_with_dill(value, names, by_value):
     return partial(loads, stream.getvalue())
 
 
+_NAMED = type, FunctionType, type(cache(id))
+
+
 def _reduce(pickler, obj):
     """Say how to pickle what would not be the same when it is restored, or can't be."""
     kind = type(obj)
-    if issubclass(kind, (type, FunctionType)) and obj.__module__ == "__main__":
-        if not pickler.by_value and _has_name(obj):
-            pickler.names.append(obj.__qualname__.partition(".")[0])
-            return obj.__qualname__
-        if kind is not FunctionType:
-            return _reduce_class(obj)
-        pickler.names.extend(_globals_of(obj.__code__))
-        if obj.__globals__ is vars(sys.modules["__main__"]):
-            return _reduce_function(obj)
-    elif kind is type and vars(builtins).get(obj.__name__) is obj:
-        return obj.__name__  # dill would say so in a way that takes dill to read
-    elif kind is CellType:  # empty first, as it may contain the function it belongs to
-        contents = {"cell_contents": obj.cell_contents}
+    if isinstance(obj, _NAMED):
+        return _reduce_named(obj, pickler.names, pickler.by_value)
+    if kind is CellType:  # empty first, as it may contain the function it belongs to
+        contents = {}
+        with suppress(ValueError):  # it is empty
+            contents["cell_contents"] = obj.cell_contents
         return operator.methodcaller("CellType"), (types,), (None, contents)
-    elif kind is ModuleType:
+    if kind is ModuleType:
         return importlib.import_module, (obj.__name__,)
-    elif kind in _LOCKS:  # dill would restore them as locked
+    if kind in _LOCKS:  # dill would restore them as locked
         return _LOCKS[kind], ()
-    elif f"{kind.__module__}.{kind.__name__}" == "typing.TypeVar":
-        return kind, (obj.__name__, *obj.__constraints__)
-    elif issubclass(kind, io.IOBase) and getattr(obj, "mode", "r") not in ("r", "rb"):
+    if kind.__module__ == "typing" and kind.__name__ in _TYPING:
+        parts = (getattr(obj, name) for name in _TYPING[kind.__name__])
+        return kind, (obj.__name__, *parts, *getattr(obj, "__constraints__", ()))
+    writable = issubclass(kind, io.IOBase) and getattr(obj, "mode", "r")[0] != "r"
+    if writable and obj not in (sys.__stdout__, sys.__stderr__):
         raise TypeError(f"{obj.name!r} is open for writing: open it in a task instead")
-    elif issubclass(kind, BaseException) and type(kind.__init__) is FunctionType:
+    if issubclass(kind, BaseException) and type(kind.__init__) is FunctionType:
         # To call such an __init__ with the args that it left behind might not work.
         return copyreg.__newobj__, (kind, *obj.args), {**vars(obj), "args": obj.args}
     return NotImplemented
 
 
+_TYPING = {  # what these are made of, besides a name; dill knows their names alone
+    "NewType": ["__supertype__"],
+    "ParamSpec": [],
+    "TypeAliasType": ["__value__"],
+    "TypeVar": [],
+}
 _LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
 
 
@@ -227,34 +231,61 @@ class _Pickler(pickle.Pickler):
     reducer_override = _reduce
 
 
+def _reduce_named(obj, names, by_value):
+    """Restore a function or a class by its name, or from what it is made of."""
+    of_script = obj.__module__ == "__main__"
+    if _has_name(obj) and not (of_script and by_value):
+        if of_script:
+            names.append(obj.__qualname__.partition(".")[0])
+        return obj.__qualname__
+    module = sys.modules.get(obj.__module__)
+    if type(obj) is FunctionType and module and obj.__globals__ is vars(module):
+        if of_script:
+            names.extend(_globals_of(obj.__code__))
+        return _reduce_function(obj)
+    if isinstance(obj, type) and of_script:
+        return _reduce_class(obj)
+    return NotImplemented
+
+
 def _has_name(obj):
-    with suppress(AttributeError):
-        return operator.attrgetter(obj.__qualname__)(sys.modules["__main__"]) is obj
+    with suppress(AttributeError, KeyError):
+        return operator.attrgetter(obj.__qualname__)(sys.modules[obj.__module__]) is obj
+    return False
 
 
 def _globals_of(code):
-    """The names of all globals that a function, or one inside it, looks up."""
+    """The names of all globals and submodules that a function, or one in it, uses."""
     import dis
 
     found = {i.argval for i in dis.get_instructions(code) if "_GLOBAL" in i.opname}
+    used = set(code.co_names)
+    found |= {
+        name for name in sys.modules if "." in name and used >= {*name.split(".")}
+    }
     inner = (const for const in code.co_consts if type(const) is CodeType)
     return found.union(*map(_globals_of, inner))
 
 
 def _reduce_class(cls):
     """Restore a class first, and then what is in it, which may refer to the class."""
+    import re
+
     given = "__module__", "__slots__", "__orig_bases__"
     made_anew = "getset_descriptor", "member_descriptor", "_abc_data"
     state = {k: v for k, v in vars(cls).items() if type(v).__name__ not in made_anew}
     body = {k: state.pop(k) for k in given if k in state}
     body["__qualname__"] = cls.__qualname__
     if "_member_map_" in state:  # an Enum makes its members while it is made itself
-        state["__new__"] = state.pop("__new_member__", None)
-        body |= {k: v for k, v in state.items() if k[:2] == "__" and v or k[:1] != "_"}
-        body |= {k: member.value for k, member in cls.__members__.items()}
-        state = {}
-    fill = operator.methodcaller("update", body)
-    args = cls.__name__, cls.__bases__, {"metaclass": type(cls)}, fill
+        members = cls.__members__
+        body |= {name: member.value for name, member in members.items()}
+        made = re.compile("__new__|__new_member__|_(?!missing_)[a-z].*_$").match
+        state = {k: v for k, v in state.items() if k not in body and not made(k)}
+        state["__members__"] = {name: vars(member) for name, member in members.items()}
+    fill, bases = operator.methodcaller("update", body), cls.__bases__
+    if type(cls) is not type:  # such as that of a TypedDict
+        bases = body.pop("__orig_bases__", bases)
+    args = cls.__name__, bases, {"metaclass": type(cls)}, fill
     return new_class, args, state, None, None, _set_attributes
 
 
@@ -262,15 +293,20 @@ def _reduce_function(function):
     """Restore a function without dill, whose import takes five times a bare start."""
     names = "__kwdefaults__", "__dict__", "__annotations__", "__doc__", "__module__"
     state = {name: getattr(function, name) for name in (*names, "__qualname__")}
+    code, module = marshal.dumps(function.__code__), function.__module__
     args = function.__name__, function.__defaults__, function.__closure__
-    return _new_function, (marshal.dumps(function.__code__), *args), (None, state)
+    return _new_function, (code, module, *args), (None, state)
 
 
-def _new_function(code, *args):
-    return FunctionType(marshal.loads(code), vars(sys.modules["__main__"]), *args)
+def _new_function(code, module, *args):
+    return FunctionType(
+        marshal.loads(code), vars(importlib.import_module(module)), *args
+    )
 
 
 def _set_attributes(cls, attributes):
+    for name, state in attributes.pop("__members__", {}).items():
+        vars(cls[name]).update(state)
     for name, value in attributes.items():
         type.__setattr__(cls, name, value)
 
@@ -280,9 +316,11 @@ def _definitions(names):
 
     Return a function that restores a dictionary of them, and why others are not in it.
     """
-    script, present, absent = vars(sys.modules["__main__"]), {}, {}
+    present, absent = {}, {}
     if not names:
         return dict, absent
+    submodules = {name: sys.modules[name] for name in sys.modules if "." in name}
+    script = submodules | vars(sys.modules["__main__"])
     names.append("__package__")  # for relative imports
     for name in names:  # which are getting more
         if name in script and name not in present | absent:
@@ -297,14 +335,19 @@ def _definitions(names):
 # Write and read a file ----------------------------------------------------------------
 
 _STATES = "todo", "done", "fail"
+_INTACT = 0x2144DF1C  # the CRC-32 of any data that end in their own CRC-32
 
 
-def _write(path, value, state):
-    """Write a whole file or none: a pickle, the state of its task, and a checksum."""
+def _write(path, value, state, origin=""):
+    """Write a whole file or none: a pickle, what became of the task, and a checksum.
+
+    state: todo, done or fail
+    origin: which file has been run
+    """
     try:
         with open(f"{path}.tmp", "w+b") as file:
             pickle.dump(value, file, 5)
-            file.write(state.encode())
+            file.write(f"{state}{origin:32}".encode())
             file.write(_checksum(file).to_bytes(4, "little"))
             file.flush()
             os.fsync(file.fileno())
@@ -321,36 +364,39 @@ def _checksum(file):
 
 def _load(path):
     with open(path, "rb") as file:
-        if _checksum(file) != 0x2144DF1C:  # as of any data that end in their checksum
+        if _checksum(file) != _INTACT:
             raise ValueError(f"{path!r} is damaged, or was not written by runforrest")
         file.seek(0)
         return pickle.load(file)
 
 
-def _state(path):
-    """Read what became of the task in a file: todo, done or fail."""
+def _outcome(path):
+    """Read what became of the task in a file, and which file has been run."""
     with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - 8))
-        return file.read(4).decode(errors="replace")
+        file.seek(max(0, os.path.getsize(path) - 40))
+        end = file.read(36).decode(errors="replace")
+        return end[:4], end[4:]
+
+
+def _origin(file):
+    """What tells a file from all others, and from itself if it is written again."""
+    status = os.stat(file)
+    return f"{status.st_ino:016x}{status.st_ctime_ns:016x}"
 
 
 def _files(directory):
     """The sorted names of the files in a directory, or none if it doesn't exist."""
     with suppress(FileNotFoundError), os.scandir(directory) as entries:
-        return sorted(entry.name for entry in entries if entry.is_file())
+        return sorted(e.name for e in entries if os.path.isfile(e.path))
     return []
 
 
 def _is_ours(path):
-    """Whether a file has a name or an end that this library gives."""
+    """Whether a file has a name that this library gives, or was written by it."""
     name = os.path.basename(path)
     named = name[:19].isdigit() and name[28:32] == ".pkl" or name == "session.pkl.tmp"
-    return named or _state(path) in _STATES
-
-
-def _is_newer(path, other):
-    """Whether a file exists, and was renamed or written after another one."""
-    return os.path.exists(path) and os.path.getctime(path) > os.path.getctime(other)
+    with open(path, "rb") as file:
+        return named or _checksum(file) == _INTACT
 
 
 def _remove(path):
@@ -371,8 +417,11 @@ def _blame(node, error):
     for name, value in [("fun", fun), *enumerate(args), *kwargs.items()]:
         try:
             _seal(value, [])
-        except Exception as cause:
-            error.add_note(f"argument {name!r} of {fun!r} is {value!r}: {cause!r}")
+        except Exception:
+            called, kind = getattr(fun, "__name__", "a task"), type(value).__qualname__
+            error.add_note(
+                f"It is in argument {name!r} of {called}, which is a {kind}."
+            )
 
 
 def _freeze(task, metadata):
@@ -409,6 +458,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     This writes to `__main__` and `sys.path`, so it wants a process of its own.
     """
     process, outfile = os.getpid(), os.path.abspath(outfile)
+    origin = _origin(infile)
     task, started = _load(infile), time.perf_counter()
     definitions, absent = task.__definitions__
     reserve = bytes(1 << 22)  # for telling what went wrong if all other memory is used
@@ -419,7 +469,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
             vars(sys.modules["__main__"]).update(_load(sessionfile)[0]())
         value = evaluate(task)
         if os.getpid() == process:  # and not a fork that the task let return
-            _write(outfile, _finish(task, started, value, None), "done")
+            _write(outfile, _finish(task, started, value, None), "done", origin)
         return 0
     except BaseException as error:
         del reserve
@@ -427,13 +477,16 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
 
         if isinstance(error, NameError) and error.name in absent:
             error.add_note(f"{error.name} did not come along: {absent[error.name]}")
+        report = "".join(traceback.format_exception(error))
         try:
             copy = _seal(error, [])()
+            copy.add_note(report)
+            _seal(copy, [])()  # as whoever reads it does
         except Exception:
             copy = RuntimeError(traceback.format_exception_only(error)[0].strip())
-        copy.add_note("".join(traceback.format_exception(error)))
+            copy.add_note(report)
         if os.getpid() == process:
-            _write(outfile, _finish(task, started, None, copy), "fail")
+            _write(outfile, _finish(task, started, None, copy), "fail", origin)
         if do_print:
             traceback.print_exception(error)
         if do_raise and not isinstance(error, SystemExit):  # whose code might be 0
@@ -457,9 +510,12 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
         return None
     with claim:
         error, started = None, time.perf_counter()
-        # A runner that was killed may have left a result, which needs to be moved only.
-        left = (path for path in (done, fail, out) if _is_newer(path, claim.fileno()))
-        result = next(left, None)
+        origin, found = (
+            _origin(claim.fileno()),
+            filter(os.path.exists, (done, fail, out)),
+        )
+        # The result of a runner that was killed needs no more than to be moved.
+        result = next((path for path in found if _outcome(path)[1] == origin), None)
         if result is None:
             _remove(out)
             _log(logfile, name, "start")
@@ -468,8 +524,8 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
                 return None
         try:
             if result is None and not os.path.exists(out):
-                _write(out, _finish(_load(todo), started, None, error), "fail")
-            state, reason = _state(result or out), None
+                _write(out, _finish(_load(todo), started, None, error), "fail", origin)
+            state, reason = _outcome(result or out)[0], None
             os.replace(result or out, os.path.join(directory, state, name))
             _sync(os.path.join(directory, state))
             if state == "done":
@@ -578,7 +634,7 @@ def _read(path, reason=None):
             task.returnvalue, error = task.returnvalue, task.errorvalue
             del task.__sealed__["returnvalue"]  # which might be large
             reason = error if reason is None else reason
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = error if reason is None else reason
     if reason is not None:
         task.returnvalue, task.errorvalue = None, reason
@@ -789,6 +845,9 @@ def main(args=None):
 
 
 if __name__ == "__main__":
+    import gc
+
+    gc.freeze()  # nothing of this needs to be looked through at the end
     import runforrest  # whose __main__ is the script's, and starts empty
 
     script = sys.modules["__main__"] = ModuleType("__main__")
