@@ -39,7 +39,7 @@ import types
 from contextlib import suppress
 from functools import cache, partial, partialmethod, reduce
 from graphlib import TopologicalSorter
-from types import CellType, CodeType, FunctionType, ModuleType, new_class
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, ModuleType
 from zlib import crc32
 
 __version__ = "1.0.0"
@@ -174,19 +174,31 @@ def _seal(value, names):
         pickler.dump(value)
         return partial(pickle.loads, stream.getvalue(), buffers=buffers)
     except Exception:  # dill can pickle more, but takes much longer
-        return _seal_with_dill(value, names, by_value=False)
+        pickled = _dill([value], names)
+        loads = sys.modules["dill"].loads if b"dill" in pickled else pickle.loads
+        return partial(loads, pickled)
 
 
-def _seal_with_dill(value, names, by_value):
+def _dill(values, names, by_value=False):
+    """Pickle values one after the other, with one memory of what there was already."""
     import dill
 
     stream = io.BytesIO()
     kind = type("_DillPickler", (dill.Pickler,), {"reducer_override": _reduce})
     pickler = kind(stream, 5)
     pickler.names, pickler.by_value = names, by_value
-    pickler.dump(value)
-    loads = dill.loads if b"dill" in stream.getvalue() else pickle.loads
-    return partial(loads, stream.getvalue())
+    for value in values:
+        pickler.dump(value)
+    return stream.getvalue()
+
+
+def _undill(pickled):
+    """Yield these values; who gets one of them may do something before the next."""
+    source = "dill" if b"dill" in pickled else "_pickle"
+    unpickler = importlib.import_module(source).Unpickler(io.BytesIO(pickled))
+    with suppress(EOFError):
+        while True:
+            yield unpickler.load()
 
 
 _NAMED = type, FunctionType, type(cache(id))
@@ -214,7 +226,10 @@ def _reduce(pickler, obj):
         raise TypeError(f"{obj.name!r} is open for writing: open it in a task instead")
     if issubclass(kind, BaseException) and type(kind.__init__) is FunctionType:
         # To call such an __init__ with the args that it left behind might not work.
-        return copyreg.__newobj__, (kind, *obj.args), {**vars(obj), "args": obj.args}
+        slots = [k for k in dir(kind) if type(getattr(kind, k)) is MemberDescriptorType]
+        state = {k: getattr(obj, k) for k in slots if getattr(obj, k, None)}
+        state |= {**vars(obj), "args": obj.args}
+        return copyreg.__newobj__, (kind, *obj.args), state
     return NotImplemented
 
 
@@ -286,7 +301,7 @@ def _reduce_class(cls):
     if type(cls) is not type:  # such as that of a TypedDict
         bases = body.pop("__orig_bases__", bases)
     args = cls.__name__, bases, {"metaclass": type(cls)}, fill
-    return new_class, args, state, None, None, _set_attributes
+    return types.new_class, args, state, None, None, _set_attributes
 
 
 def _reduce_function(function):
@@ -314,22 +329,27 @@ def _set_attributes(cls, attributes):
 def _definitions(names):
     """Pickle the globals of the script with these names, and all that they refer to.
 
-    Return a function that restores a dictionary of them, and why others are not in it.
+    Return bytes of a dictionary of functions, classes and modules, and of dictionaries
+    of other things, which may need those to be loaded; and why others are in none.
     """
-    present, absent = {}, {}
+    first, then, absent = {}, {}, {}
     if not names:
-        return dict, absent
+        return b"", absent
     submodules = {name: sys.modules[name] for name in sys.modules if "." in name}
     script = submodules | vars(sys.modules["__main__"])
     names.append("__package__")  # for relative imports
     for name in names:  # which are getting more
-        if name in script and name not in present | absent:
+        if name in script and name not in first | then | absent:
+            value = script[name]
             try:
-                _seal_with_dill(script[name], names, by_value=True)
-                present[name] = script[name]
+                _dill([value], names, by_value=True)
+                part = first if isinstance(value, (*_NAMED, ModuleType)) else then
+                part[name] = value
             except Exception as error:
                 absent[name] = repr(error)
-    return _seal_with_dill(present, [], by_value=True), absent
+    # What was found last needs none of what was found before.
+    parts = [first, *({name: then[name]} for name in reversed(then))]
+    return _dill(parts, [], by_value=True), absent
 
 
 # Write and read a file ----------------------------------------------------------------
@@ -464,9 +484,9 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     reserve = bytes(1 << 22)  # for telling what went wrong if all other memory is used
     try:
         sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
-        vars(sys.modules["__main__"]).update(definitions())
-        if sessionfile:
-            vars(sys.modules["__main__"]).update(_load(sessionfile)[0]())
+        for pickled in [definitions] + ([_load(sessionfile)[0]] if sessionfile else []):
+            for part in _undill(pickled):
+                vars(sys.modules["__main__"]).update(part)
         value = evaluate(task)
         if os.getpid() == process:  # and not a fork that the task let return
             _write(outfile, _finish(task, started, value, None), "done", origin)
