@@ -524,10 +524,13 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
 
     todo, done, fail = (os.path.join(directory, state, name) for state in _STATES)
     out = f"{todo}.out"
-    alive = _lifeline()[0] if alive is None else alive
-    claim = _claim(todo)
+    claim, tries = _claim(todo), 50 if alive is None else 0
+    while claim is None and tries and os.path.exists(todo):
+        time.sleep(0.1)  # an executor may try again what is about to be dead
+        claim, tries = _claim(todo), tries - 1
     if claim is None:
         return None
+    alive = _lifeline()[0] if alive is None else alive
     with claim:
         error, started = None, time.perf_counter()
         origin, found = (
