@@ -269,6 +269,7 @@ def _has_name(obj):
     return False
 
 
+@cache
 def _globals_of(code):
     """The names of all globals and submodules that a function, or one in it, uses."""
     import dis
@@ -314,9 +315,8 @@ def _reduce_function(function):
 
 
 def _new_function(code, module, *args):
-    return FunctionType(
-        marshal.loads(code), vars(importlib.import_module(module)), *args
-    )
+    scope = vars(importlib.import_module(module))
+    return FunctionType(marshal.loads(code), scope, *args)
 
 
 def _set_attributes(cls, attributes):
@@ -456,6 +456,7 @@ def _freeze(task, metadata):
         raise
     frozen.__id__ = task.__id__
     frozen.__sealed__ = {"__node__": node, "metadata": _seal(metadata, [])}
+    frozen.__python__ = "{}.{}".format(*sys.version_info)
     frozen.__path__ = [os.path.abspath(path) for path in sys.path]
     frozen.__definitions__ = _definitions(names)
     return frozen
@@ -483,6 +484,10 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     definitions, absent = task.__definitions__
     reserve = bytes(1 << 22)  # for telling what went wrong if all other memory is used
     try:
+        if task.__python__ != "{}.{}".format(*sys.version_info):
+            raise RuntimeError(
+                f"run it with Python {task.__python__}, or schedule anew"
+            )
         sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
         for pickled in [definitions] + ([_load(sessionfile)[0]] if sessionfile else []):
             for part in _undill(pickled):

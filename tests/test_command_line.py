@@ -260,6 +260,16 @@ def test_a_debugger_stops_in_the_frame_of_the_function_that_failed(infile, tmp_p
     assert type(load(tmp_path / "out").errorvalue) is ZeroDivisionError
 
 
+def test_a_file_of_another_version_of_python_says_which_one_to_use(infile, tmp_path):
+    path = infile("defer(outer, 6, 4)")
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.version_info = 3, 999")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
+    process = runforrest(path, tmp_path / "out", env=environment)
+    assert process.returncode == 1
+    version = f"run it with Python {sys.version_info[0]}.{sys.version_info[1]}"
+    assert version in str(load(tmp_path / "out").errorvalue)
+
+
 def test_a_breakpoint_in_a_task_stops_there(infile, tmp_path):
     process = runforrest(infile("defer(halt)"), tmp_path / "out", input="p here\nc\n")
     assert process.returncode == 0

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import MODULE_DIRECTORY, wait_for
+from conftest import MODULE_DIRECTORY, processes_of, wait_for
 
 from runforrest import TaskList
 
@@ -518,6 +518,7 @@ def test_a_computer_that_is_lost_leaves_its_tasks_to_the_next(site):
     assert site.count("todo") == 2
     lost.kill()
     lost.wait()
+    wait_for(lambda: not processes_of(site.directory))
     site.open_gate()
     wait_for(lambda: site.run("python work.py") and not site.count("todo"))
     assert site.ended() == Counter(range(30))
