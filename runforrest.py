@@ -114,17 +114,20 @@ def defer(fun, /, *args, **kwargs):
 
 
 def evaluate(task):
-    """Make all the calls of a task, each once; return the value of the last one."""
+    """Make all the calls of a task, each once; return the value of the last one.
+
+    The tasks may also be in a list, a tuple, a set or a dict.
+    """
     results = {}
     for call in _in_order(task):
         fun, args, kwargs = _resolve(call.__node__, results)
         results[call] = fun(*args, **kwargs)
-    return results[task]
+    return _resolve(task, results)
 
 
 def _in_order(task):
     """List all tasks that a task is made of, those that another one needs before it."""
-    needs, stack = {}, [task]
+    needs, stack = {}, list(_tasks_in(task))
     while stack:
         call = stack.pop()
         if call not in needs:
@@ -721,6 +724,8 @@ class TaskList:
         if exists and pre_clean and not self._noschedule:
             self.clean()
         self._make_directories()
+        with open(logfile or os.devnull, "a"):
+            pass  # to raise an error now, and not when there is something to write
         self._cleaner = os.getpid() if post_clean else None
 
     def __del__(self):

@@ -658,7 +658,11 @@ def test_what_tasks_print_is_seen_without_a_log(script):
 def test_a_log_that_can_not_be_written_is_an_error_that_loses_nothing(
     directory, tmp_path
 ):
-    tasklist = TaskList(directory, logfile=tmp_path / "logs" / "log")
+    with pytest.raises(FileNotFoundError, match="logs/log"):
+        TaskList(directory, logfile=tmp_path / "logs" / "log")
+    (tmp_path / "logs").mkdir()
+    tasklist = TaskList(directory, exist_ok=True, logfile=tmp_path / "logs" / "log")
+    shutil.rmtree(tmp_path / "logs")
     tasklist.schedule(defer(abs, -1))
     with pytest.raises(FileNotFoundError, match="logs/log"):
         list(tasklist.run())

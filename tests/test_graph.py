@@ -224,6 +224,12 @@ def test_containers_with_tasks_are_not_changed():
     assert data == [task, {task: [task]}]
 
 
+def test_data_with_tasks_is_evaluated_like_an_argument():
+    task = defer(abs, -1)
+    assert evaluate([task, {"a": (task, 2)}]) == [1, {"a": (1, 2)}]
+    assert evaluate(3) == 3
+
+
 def test_a_task_runs_once_however_many_others_use_it():
     calls = []
     task = defer(calls.append, "shared")
