@@ -643,6 +643,16 @@ def _follow(alive):
         _thread.start_new_thread(_kill_at_end_of, (alive,))
 
 
+class _LastOfAll:
+    """Kills what a task leaves behind, and this process, when all else is cleaned up.
+
+    For then nobody listens to the pipe any more, and who started this may be killed.
+    """
+
+    def __del__(self, kill=os.killpg):
+        kill(0, 9)
+
+
 def _kill_at_end_of(alive):
     import select
 
@@ -889,4 +899,7 @@ if __name__ == "__main__":
     if alive:
         os.environ["PYTHONPATH"] = path
         runforrest._follow(int(alive))
-    sys.exit(runforrest.main())
+    code = runforrest.main()
+    if alive and os.getpid() == os.getpgrp():  # and not a fork that the task let return
+        sys.last_of_all = runforrest._LastOfAll()
+    sys.exit(code)

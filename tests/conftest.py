@@ -20,7 +20,8 @@ class Script:
     def write(self, source, name="script.py"):
         path = self.directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source)
+        if not path.exists() or path.read_text() != source:  # it may be read right now
+            path.write_text(source)
         return path
 
     def start(

@@ -70,12 +70,12 @@ def hang():
 
 def main(directory, files=100):
     tasklist = TaskList(directory, exist_ok=True)
+    for task in defer(segfault), defer(hang), defer(prepare, Path("gone.py")):
+        tasklist.schedule(task)
     for path in sorted(Path(os.__file__).parent.glob("*.py"))[:files]:
         task = defer(prepare, path)
         task = defer(dostuff, task[1], task.name)
         tasklist.schedule(task, metadata=path.name)
-    for task in defer(segfault), defer(hang), defer(prepare, Path("gone.py")):
-        tasklist.schedule(task)
 
     findings, failures = [], Counter()
     for task in tqdm(tasklist.run(nprocesses=4, autokill=5)):
