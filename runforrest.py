@@ -27,7 +27,6 @@ import _pickle as pickle  # the part of it that is written in C, at a third of t
 import _thread
 import builtins
 import copyreg
-import fcntl
 import importlib
 import io
 import marshal
@@ -41,6 +40,11 @@ from functools import cache, partial, partialmethod, reduce
 from graphlib import TopologicalSorter
 from types import CellType, CodeType, FunctionType, MemberDescriptorType, ModuleType
 from zlib import crc32
+
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError("runforrest needs a POSIX system: Linux, macOS, WSL") from error
 
 __version__ = "1.0.0"
 __all__ = ["Task", "TaskList", "defer", "evaluate"]

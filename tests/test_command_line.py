@@ -318,6 +318,13 @@ def test_wrong_arguments_are_explained_and_nothing_is_done(arguments, tmp_path):
 # Call it from Python ------------------------------------------------------------------
 
 
+def test_a_system_that_is_not_posix_is_told_what_is_needed(tmp_path):
+    (tmp_path / "fcntl.py").write_text("raise ImportError")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
+    process = runforrest(python=("-c", "import runforrest"), env=environment)
+    assert "ImportError: runforrest needs a POSIX system" in process.stderr
+
+
 def test_main_can_be_called_and_returns_the_exit_code(infile, script, tmp_path):
     path = infile("defer(outer, 6, 4)")
     output = script.run(

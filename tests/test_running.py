@@ -1,6 +1,7 @@
 """Run the tasks of a list: how many at a time, in what order, for how long."""
 
 import fcntl
+import inspect
 import operator
 import os
 import queue
@@ -745,6 +746,15 @@ def test_a_task_that_another_runner_runs_is_left_to_it(tasklist, tmp_path):
     thread.join()
 
 
+def test_an_executor_leaves_what_another_runs_after_a_while(tasklist, tmp_path):
+    schedule(tasklist, defer(abs, -1), defer(abs, -2))
+    path = min((tmp_path / "tasklist" / "todo").iterdir())
+    with path.open("r+b") as claimed, ThreadPoolExecutor(1) as executor:
+        fcntl.flock(claimed, fcntl.LOCK_EX)
+        assert [task.returnvalue for task in tasklist.run(executor=executor)] == [2]
+    assert [task.returnvalue for task in tasklist.run()] == [1]
+
+
 def test_a_damaged_file_is_kept_as_it_is_and_yielded_with_the_reason(
     tasklist, tmp_path
 ):
@@ -810,7 +820,22 @@ def test_an_executor_that_is_shut_down_is_an_error_that_loses_nothing(tasklist):
     assert [task.returnvalue for task in tasklist.run()] == [1]
 
 
-# Wrong arguments ----------------------------------------------------------------------
+# Arguments ----------------------------------------------------------------------------
+
+
+def test_the_arguments_and_their_defaults_are_those_of_the_readme():
+    assert str(inspect.signature(TaskList)) == (
+        "(directory, exist_ok=False, pre_clean=True, post_clean=False, logfile=None,"
+        " noschedule_if_exist=False)"
+    )
+    assert str(inspect.signature(TaskList.run)) == (
+        "(self, nprocesses=4, print_errors=False, save_session=False, autokill=None,"
+        " executor=None)"
+    )
+    assert str(inspect.signature(TaskList.schedule)) == "(self, task, metadata=None)"
+    assert str(inspect.signature(TaskList.clean)) == (
+        "(self, clean_todo=True, clean_done=True, clean_fail=True)"
+    )
 
 
 @pytest.mark.parametrize(
