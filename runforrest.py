@@ -47,6 +47,10 @@ except ImportError as error:
     raise ImportError("runforrest needs a POSIX system: Linux, macOS, WSL") from error
 
 __version__ = "1.0.0"
+_is_program = __name__ == "__main__"
+if _is_program:  # be the module that task files refer to; __main__ is the script's
+    __name__ = "runforrest"
+    sys.modules[__name__] = sys.modules["__main__"]
 __all__ = ["Task", "TaskList", "defer", "evaluate"]
 
 
@@ -891,19 +895,17 @@ def main(args=None):
     return run_task(**vars(parser.parse_args(args)))
 
 
-if __name__ == "__main__":
+if _is_program:
     import gc
 
     gc.freeze()  # nothing of this needs to be looked through at the end
-    import runforrest  # whose __main__ is the script's, and starts empty
-
     script = sys.modules["__main__"] = ModuleType("__main__")
     script.__builtins__ = builtins
     alive, _, path = os.environ.pop("RUNFORREST", "").partition(":")
     if alive:
         os.environ["PYTHONPATH"] = path
-        runforrest._follow(int(alive))
-    code = runforrest.main()
+        _follow(int(alive))
+    code = main()
     if alive and os.getpid() == os.getpgrp():  # and not a fork that the task let return
-        sys.last_of_all = runforrest._LastOfAll()
+        sys.last_of_all = _LastOfAll()
     sys.exit(code)
