@@ -592,8 +592,9 @@ _lifeline = cache(os.pipe)  # nobody can write to it when this process is gone
 
 
 def _log(logfile, name, event):
-    with suppress(OSError), open(logfile or os.devnull, "a") as log:
-        print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
+    if logfile:
+        with suppress(OSError), open(logfile, "a") as log:
+            print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
 
 
 def _execute(arguments, claim, autokill, logfile, alive):
@@ -620,13 +621,17 @@ def _execute(arguments, claim, autokill, logfile, alive):
         wait, args = os.waitid, (os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     waiter = threading.Thread(target=wait, args=args, daemon=True)
     try:
-        waiter.start()
-        waiter.join(autokill)
+        if autokill is None:
+            wait(*args)
+        else:
+            waiter.start()
+            waiter.join(autokill)
         late = waiter.is_alive()
     finally:
         with suppress(PermissionError, ProcessLookupError):  # macOS, when all ended
             os.killpg(process.pid, signal.SIGKILL)
-    waiter.join(5)  # seconds, and go on: what waits for a broken disk does not die
+    if late:
+        waiter.join(5)  # seconds, and go on: what waits for a broken disk does not die
     code = process.poll()
     if late:
         return subprocess.TimeoutExpired(process.args, autokill)
