@@ -366,6 +366,7 @@ def _definitions(names):
 # Write and read a file ----------------------------------------------------------------
 
 _STATES = "todo", "done", "fail"
+_ENDS = ".pkl", ".pkl.tmp", ".pkl.out", ".pkl.out.tmp"
 _INTACT = 0x2144DF1C  # the CRC-32 of any data that end in their own CRC-32
 
 
@@ -425,7 +426,7 @@ def _files(directory):
 def _is_ours(path):
     """Whether a file has a name that this library gives, or was written by it."""
     name = os.path.basename(path)
-    named = name[:19].isdigit() and name[28:32] == ".pkl" or name == "session.pkl.tmp"
+    named = name[:19].isdigit() and name[28:] in _ENDS or name == "session.pkl.tmp"
     with open(path, "rb") as file:
         return named or _checksum(file) == _INTACT
 
@@ -490,6 +491,8 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     This writes to `__main__` and `sys.path`, so it wants a process of its own.
     """
     process, outfile = os.getpid(), os.path.abspath(outfile)
+    if os.path.lexists(outfile) and not os.path.isfile(outfile):
+        raise ValueError(f"{outfile!r} isn't a file: choose another name")
     origin = _origin(infile)
     task, started = _load(infile), time.perf_counter()
     definitions, absent = task.__definitions__
@@ -551,7 +554,7 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
         error, started = None, time.perf_counter()
         origin, found = (
             _origin(claim.fileno()),
-            filter(os.path.exists, (done, fail, out)),
+            filter(os.path.isfile, (done, fail, out)),
         )
         # The result of a runner that was killed needs no more than to be moved.
         result = next((path for path in found if _outcome(path)[1] == origin), None)
@@ -603,7 +606,10 @@ def _execute(arguments, claim, autokill, logfile, alive):
     import subprocess
     import threading
 
-    path, outer = os.pathsep.join(sys.path), os.environ.get("PYTHONPATH", "")
+    path, outer = (
+        os.pathsep.join(map(os.fspath, sys.path)),
+        os.environ.get("PYTHONPATH", ""),
+    )
     environment = {"PYTHONPATH": path, "RUNFORREST": f"{alive}:{outer}"}
     with open(logfile or os.devnull, "ab") as log:
         process = subprocess.Popen(
@@ -622,10 +628,11 @@ def _execute(arguments, claim, autokill, logfile, alive):
     waiter = threading.Thread(target=wait, args=args, daemon=True)
     try:
         if autokill is None:
-            wait(*args)
+            with suppress(ChildProcessError):  # if the caller ignores SIGCHLD
+                wait(*args)
         else:
             waiter.start()
-            waiter.join(autokill)
+            waiter.join(float(autokill))
         late = waiter.is_alive()
     finally:
         with suppress(PermissionError, ProcessLookupError):  # macOS, when all ended
@@ -830,7 +837,10 @@ class TaskList:
         from concurrent.futures import as_completed
         from multiprocessing.pool import ThreadPool
 
-        alive, leash = os.pipe()
+        while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
+            pass  # so that no pipe gets the number of a standard stream that is closed
+        os.close(spare)
+        process, (alive, leash) = os.getpid(), os.pipe()
         pool, futures = ThreadPool(nprocesses), []
         work = partial(_run_file, self._directory, *options)
         try:
@@ -845,9 +855,12 @@ class TaskList:
         finally:
             for future in futures:
                 future.cancel()
-            os.write(leash, b"stop")  # which is seen even if a fork keeps it open
+            if os.getpid() == process:  # and not a fork that left the loop
+                os.write(
+                    leash, bytes(4096)
+                )  # which is seen even if a fork keeps it open
             os.close(leash)
-            if not sys.is_finalizing():  # which has ended the pool already
+            if os.getpid() == process and not sys.is_finalizing():
                 pool.terminate()
                 pool.join()
             os.close(alive)
@@ -873,8 +886,9 @@ class TaskList:
             directory = os.path.join(self._directory, part)
             for name in _files(directory):
                 path = os.path.join(directory, name)
-                if (part != "." or name.startswith("session.pkl")) and _is_ours(path):
-                    _remove(path)
+                with suppress(PermissionError):  # it is somebody else's
+                    if (part != "." or name[:11] == "session.pkl") and _is_ours(path):
+                        _remove(path)
             with suppress(OSError):  # a user's file is in it
                 os.rmdir(os.path.abspath(directory))
 

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import dill
 import pytest
@@ -318,11 +319,21 @@ def test_wrong_arguments_are_explained_and_nothing_is_done(arguments, tmp_path):
 # Call it from Python ------------------------------------------------------------------
 
 
-def test_a_system_that_is_not_posix_is_told_what_is_needed(tmp_path):
-    (tmp_path / "fcntl.py").write_text("raise ImportError")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
-    process = runforrest(python=("-c", "import runforrest"), env=environment)
+def test_a_system_that_is_not_posix_is_told_what_is_needed():
+    source = "import sys; sys.modules['fcntl'] = None; import runforrest"
+    process = runforrest(python=("-c", source))
     assert "ImportError: runforrest needs a POSIX system" in process.stderr
+
+
+def test_an_outfile_that_is_no_file_is_refused_and_stays(infile, tmp_path):
+    path = infile("defer(outer, 6, 4)")
+    os.mkfifo(tmp_path / "pipe")
+    for name in "pipe", "/dev/null", ".":
+        process = runforrest(path, name, cwd=tmp_path)
+        assert process.returncode != 0
+        assert "isn't a file: choose another name" in process.stderr
+    assert (tmp_path / "pipe").is_fifo()
+    assert Path(os.devnull).is_char_device()
 
 
 def test_main_can_be_called_and_returns_the_exit_code(infile, script, tmp_path):

@@ -502,6 +502,8 @@ def leave_files_of_the_user(directory):
             "session.pkl",
             "data.pkl.out",
             "data.pkl.tmp",
+            "1795432059362737564-95f403c9.pkl.png",
+            "1795432059362737564-95f403c9.txt",
         ):
             (place / name).write_bytes(dill.dumps("todo done fail"))
         (place / "empty.pkl").touch()

@@ -395,6 +395,90 @@ print(next(run).returnvalue)
     wait_for(lambda: not processes_of(script.directory))
 
 
+def test_a_fork_that_leaves_the_loop_does_not_end_it(script):
+    output = script.run("""
+import os
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist")
+for number in range(4):
+    tasklist.schedule(defer(abs, -number))
+count = 0
+for task in tasklist.run(nprocesses=1):
+    child = os.fork()
+    if child == 0:
+        os._exit(0) if count else exit()
+    os.waitpid(child, 0)
+    count += 1
+print(count, tasklist)
+""")
+    assert output.startswith("4 TaskList(")
+    assert output.endswith("todo=0, done=4, fail=0)\n")
+
+
+def test_a_loop_is_left_at_once_though_many_run_and_a_fork_goes_on(script):
+    output = script.run("""
+import os, signal, time
+from pathlib import Path
+from runforrest import TaskList, defer
+
+def oversleep(number):
+    Path(f"asleep{number}").touch()
+    time.sleep(30)
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+for number in range(8):
+    tasklist.schedule(defer(oversleep, number))
+for task in tasklist.run(nprocesses=8):
+    while len(list(Path().glob("asleep*"))) < 8:
+        time.sleep(0.01)
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    started = time.monotonic()
+    break
+print(time.monotonic() - started < 15, str(tasklist)[-23:])
+os.kill(child, signal.SIGKILL)
+""")
+    assert output == "True todo=8, done=1, fail=0)\n"
+
+
+def test_a_caller_without_standard_streams_runs_tasks(script):
+    output = script.run("""
+import os
+from runforrest import TaskList, defer
+
+out = os.dup(1)
+for descriptor in 0, 1, 2:
+    os.close(descriptor)
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+for task in tasklist.run():
+    os.write(out, str(task.returnvalue).encode())
+""")
+    assert output == "1"
+
+
+@pytest.mark.parametrize(
+    "autokill", ["None", "60", "__import__('decimal').Decimal(60)"]
+)
+def test_a_caller_that_ignores_the_end_of_its_children_runs_tasks(autokill, script):
+    output = script.run(f"""
+import pathlib, signal, sys
+from runforrest import TaskList, defer
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+sys.path.append(pathlib.Path("lib"))
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+for task in tasklist.run(autokill={autokill}):
+    print(task.returnvalue)
+""")
+    assert output == "1\n"
+
+
 def test_print_errors_prints_the_full_stack_trace(script):
     script.write("def inner(x):\n    return 1 // x\n", "beside.py")
     source = """
