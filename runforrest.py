@@ -564,10 +564,8 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
     alive = _lifeline()[0] if alive is None else alive
     with claim:
         error, started = None, time.perf_counter()
-        origin, found = (
-            _origin(claim.fileno()),
-            filter(os.path.isfile, (done, fail, out)),
-        )
+        origin = _origin(claim.fileno())
+        found = filter(os.path.isfile, (done, fail, out))
         # The result of a runner that was killed needs no more than to be moved.
         result = next((path for path in found if _outcome(path)[1] == origin), None)
         if result is None:
@@ -618,11 +616,9 @@ def _execute(arguments, claim, autokill, logfile, alive):
     import subprocess
     import threading
 
-    path, outer = (
-        os.pathsep.join(map(os.fspath, sys.path)),
-        os.environ.get("PYTHONPATH", ""),
-    )
-    environment = {"PYTHONPATH": path, "RUNFORREST": f"{alive}:{outer}"}
+    path = os.pathsep.join(map(os.fspath, sys.path))
+    lifeline = f"{alive}:{os.environ.get('PYTHONPATH', '')}"
+    environment = {"PYTHONPATH": path, "RUNFORREST": lifeline}
     with open(logfile or os.devnull, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "runforrest", *arguments],
@@ -868,9 +864,7 @@ class TaskList:
             for future in futures:
                 future.cancel()
             if os.getpid() == process:  # and not a fork that left the loop
-                os.write(
-                    leash, bytes(4096)
-                )  # which is seen even if a fork keeps it open
+                os.write(leash, bytes(4096))  # seen even if a fork keeps it open
             os.close(leash)
             if os.getpid() == process and not sys.is_finalizing():
                 pool.terminate()
