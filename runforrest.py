@@ -439,7 +439,7 @@ def _is_ours(path):
     """Whether a file has a name that this library gives, or was written by it."""
     name = os.path.basename(path)
     named = name[:19].isdigit() and name[28:] in _ENDS or name == "session.pkl.tmp"
-    with open(path, "rb") as file:
+    with io.open(path, "rb") as file:  # noqa: UP020 - open is gone at Python's end
         return named or _checksum(file) == _INTACT
 
 

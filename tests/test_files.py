@@ -544,6 +544,22 @@ def test_a_copy_of_a_task_file_elsewhere_is_the_users(directory):
     assert files_in(directory) == ["result.pkl"]
 
 
+def test_a_task_list_that_lives_as_long_as_its_script_is_removed_with_it(script):
+    process = script.start("""
+from runforrest import TaskList, defer
+
+def one():
+    return 1
+
+tasklist = TaskList("tasklist", post_clean=True)
+tasklist.schedule(defer(one))
+for task in tasklist.run():
+    print(task.returnvalue)
+""")
+    assert process.communicate(timeout=60) == ("1\n", "")
+    assert files_in(script.directory) == ["script.py"]
+
+
 def test_post_clean_never_removes_a_file_of_the_user(directory):
     tasklist = TaskList(directory, post_clean=True)
     tasklist.schedule(defer(abs, -1))
