@@ -190,26 +190,22 @@ def _seal(value, names):
 
     Return a function that restores the value, and can be pickled whatever the value is.
     """
-    stream, buffers = io.BytesIO(), []
+    buffers = []
     try:
-        pickler = _Pickler(stream, 5, buffer_callback=buffers.append)
-        pickler.names, pickler.by_value = names, False
-        pickler.dump(value)
-        return partial(pickle.loads, stream.getvalue(), buffers=buffers)
+        pickled = _dump(pickle, [value], names, buffer_callback=buffers.append)
+        return partial(pickle.loads, pickled, buffers=buffers)
     except Exception:  # dill can pickle more, but takes much longer
-        pickled = _dill([value], names)
-        loads = sys.modules["dill"].loads if b"dill" in pickled else pickle.loads
-        return partial(loads, pickled)
+        import dill
+
+        pickled = _dump(dill, [value], names)
+        return partial((dill if b"dill" in pickled else pickle).loads, pickled)
 
 
-def _dill(values, names, by_value=False):
+def _dump(library, values, names, by_value=False, **options):
     """Pickle values one after the other, with one memory of what there was already."""
-    import dill
-
     stream = io.BytesIO()
-    kind = type("_DillPickler", (dill.Pickler,), {"reducer_override": _reduce})
-    pickler = kind(stream, 5)
-    pickler.names, pickler.by_value = names, by_value
+    known = {"reducer_override": _reduce, "names": names, "by_value": by_value}
+    pickler = type("Pickler", (library.Pickler,), known)(stream, 5, **options)
     for value in values:
         pickler.dump(value)
     return stream.getvalue()
@@ -263,10 +259,6 @@ _TYPING = {  # what these are made of, besides a name; dill knows their names al
     "TypeVar": [],
 }
 _LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
-
-
-class _Pickler(pickle.Pickler):
-    reducer_override = _reduce
 
 
 def _reduce_named(obj, names, by_value):
@@ -358,6 +350,8 @@ def _definitions(names):
     first, then, absent = {}, {}, {}
     if not names:
         return b"", absent
+    import dill
+
     submodules = {name: sys.modules[name] for name in sys.modules if "." in name}
     script = submodules | vars(sys.modules["__main__"])
     names.append("__package__")  # for relative imports
@@ -365,14 +359,14 @@ def _definitions(names):
         if name in script and name not in first | then | absent:
             value = script[name]
             try:
-                _dill([value], names, by_value=True)
+                _dump(dill, [value], names, by_value=True)
                 part = first if isinstance(value, (*_NAMED, ModuleType)) else then
                 part[name] = value
             except Exception as error:
                 absent[name] = repr(error)
     # What was found last needs none of what was found before.
     parts = [first, *({name: then[name]} for name in reversed(then))]
-    return _dill(parts, [], by_value=True), absent
+    return _dump(dill, parts, [], by_value=True), absent
 
 
 # Write and read a file ----------------------------------------------------------------
