@@ -709,14 +709,43 @@ def _read(path, reason=None):
 class _Run:
     """The tasks of a run, as they finish; its length is how many there are to run."""
 
-    def __init__(self, names, iterate):
-        self._names, self._iterate = names, iterate
+    def __init__(self, tasklist, work, nprocesses, executor):
+        self._tasklist = tasklist  # which must not clean up before this has ended
+        self._names, self._work = tasklist._names("todo"), work
+        self._nprocesses, self._executor = nprocesses, executor
 
     def __len__(self):
         return len(self._names)
 
     def __iter__(self):
-        return self._iterate(self._names)
+        from concurrent.futures import as_completed
+        from multiprocessing.pool import ThreadPool
+
+        while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
+            pass  # so that no pipe gets the number of a standard stream that is closed
+        os.close(spare)
+        process, (alive, leash) = os.getpid(), os.pipe()
+        pool, futures = ThreadPool(self._nprocesses), []
+        try:
+            if self._executor is not None:
+                futures += [self._executor.submit(self._work, n) for n in self._names]
+                outcomes = (future.result() for future in as_completed(futures))
+            else:
+                work = partial(self._work, alive=alive)
+                outcomes = pool.imap_unordered(work, self._names)
+            for outcome in outcomes:
+                if outcome:
+                    yield _read(*outcome)
+        finally:
+            for future in futures:
+                future.cancel()
+            if os.getpid() == process:  # and not a fork that left the loop
+                os.write(leash, bytes(4096))  # seen even if a fork keeps it open
+            os.close(leash)
+            if os.getpid() == process and not sys.is_finalizing():
+                pool.terminate()
+                pool.join()
+            os.close(alive)
 
 
 class TaskList:
@@ -830,40 +859,8 @@ class TaskList:
             names = [name for name in vars(sys.modules["__main__"]) if name[:2] != "__"]
             _write(session, _definitions(names), "todo")
             options += ["-s", session]
-        options = autokill, self._logfile, options
-        return _Run(
-            self._names("todo"), partial(self._run, nprocesses, executor, options)
-        )
-
-    def _run(self, nprocesses, executor, options, names):
-        from concurrent.futures import as_completed
-        from multiprocessing.pool import ThreadPool
-
-        while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
-            pass  # so that no pipe gets the number of a standard stream that is closed
-        os.close(spare)
-        process, (alive, leash) = os.getpid(), os.pipe()
-        pool, futures = ThreadPool(nprocesses), []
-        work = partial(_run_file, self._directory, *options)
-        try:
-            if executor is not None:
-                futures += [executor.submit(work, name) for name in names]
-                outcomes = (future.result() for future in as_completed(futures))
-            else:
-                outcomes = pool.imap_unordered(partial(work, alive=alive), names)
-            for outcome in outcomes:
-                if outcome:
-                    yield _read(*outcome)
-        finally:
-            for future in futures:
-                future.cancel()
-            if os.getpid() == process:  # and not a fork that left the loop
-                os.write(leash, bytes(4096))  # seen even if a fork keeps it open
-            os.close(leash)
-            if os.getpid() == process and not sys.is_finalizing():
-                pool.terminate()
-                pool.join()
-            os.close(alive)
+        work = partial(_run_file, self._directory, autokill, self._logfile, options)
+        return _Run(self, work, nprocesses, executor)
 
     def _names(self, state):
         """The names of all task files, in the order in which they were scheduled."""
