@@ -238,7 +238,8 @@ def _reduce(pickler, obj):
     if kind in _LOCKS:  # dill would restore them as locked
         return _LOCKS[kind], ()
     if kind.__module__ == "typing" and kind.__name__ in _TYPING:
-        parts = (getattr(obj, name) for name in _TYPING[kind.__name__])
+        made_of = "__supertype__", "__value__"
+        parts = (getattr(obj, name) for name in made_of if hasattr(obj, name))
         return kind, (obj.__name__, *parts, *getattr(obj, "__constraints__", ()))
     writable = issubclass(kind, io.IOBase) and getattr(obj, "mode", "r")[0] != "r"
     if writable and obj not in (sys.__stdout__, sys.__stderr__):
@@ -252,12 +253,7 @@ def _reduce(pickler, obj):
     return NotImplemented
 
 
-_TYPING = {  # what these are made of, besides a name; dill knows their names alone
-    "NewType": ["__supertype__"],
-    "ParamSpec": [],
-    "TypeAliasType": ["__value__"],
-    "TypeVar": [],
-}
+_TYPING = "NewType", "ParamSpec", "TypeAliasType", "TypeVar"  # dill sends their names
 _LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
 
 
