@@ -287,9 +287,7 @@ def _globals_of(code):
 
     found = {i.argval for i in dis.get_instructions(code) if "_GLOBAL" in i.opname}
     used = set(code.co_names)
-    found |= {
-        name for name in sys.modules if "." in name and used >= {*name.split(".")}
-    }
+    found |= {name for name in sys.modules if used >= {*name.split(".")}}
     inner = (const for const in code.co_consts if type(const) is CodeType)
     return found.union(*map(_globals_of, inner))
 
