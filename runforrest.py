@@ -451,9 +451,7 @@ def _blame(node, error):
             _seal(value, [])
         except Exception:
             called, kind = getattr(fun, "__name__", "a task"), type(value).__qualname__
-            error.add_note(
-                f"It is in argument {name!r} of {called}, which is a {kind}."
-            )
+            error.add_note(f"It is in argument {name!r} of {called}, a {kind}.")
 
 
 def _freeze(task, metadata):
@@ -499,9 +497,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     reserve = bytes(1 << 22)  # for telling what went wrong if all other memory is used
     try:
         if task.__python__ != "{}.{}".format(*sys.version_info):
-            raise RuntimeError(
-                f"run it with Python {task.__python__}, or schedule anew"
-            )
+            raise RuntimeError(f"run it with Python {task.__python__} or schedule anew")
         sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
         for pickled in [definitions] + ([_load(sessionfile)[0]] if sessionfile else []):
             for part in _undill(pickled):
@@ -899,9 +895,7 @@ def main(args=None):
     add("outfile", help="the file to write with the task and its outcome")
     add("-r", "--do_raise", action="store_true", help="raise the task's error")
     add("-p", "--do_print", action="store_true", help="print the task's error")
-    add(
-        "-s", "--sessionfile", metavar="FILE", help="restore the script's globals first"
-    )
+    add("-s", "--sessionfile", metavar="FILE", help="a file with the script's globals")
     return run_task(**vars(parser.parse_args(args)))
 
 
