@@ -539,12 +539,11 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
 
     todo, done, fail = (os.path.join(directory, state, name) for state in _STATES)
     out = f"{todo}.out"
-    claim, tries = _claim(todo), 50 if alive is None else 0
-    while claim is None and tries and os.path.exists(todo):
+    patience = time.monotonic() + (5 if alive is None else 0)  # seconds
+    while (claim := _claim(todo)) is None:
+        if time.monotonic() > patience or not os.path.exists(todo):
+            return None
         time.sleep(0.1)  # an executor may try again what is about to be dead
-        claim, tries = _claim(todo), tries - 1
-    if claim is None:
-        return None
     alive = _lifeline()[0] if alive is None else alive
     with claim:
         error, started = None, time.perf_counter()
