@@ -774,8 +774,7 @@ class TaskList:
         if exists and pre_clean and not self._noschedule:
             self.clean()
         self._make_directories()
-        with open(logfile or os.devnull, "a"):
-            pass  # to raise an error now, and not when there is something to write
+        open(logfile or os.devnull, "a").close()  # if it can't be written, say so now
         self._cleaner = os.getpid() if post_clean else None
 
     def __del__(self):
