@@ -229,9 +229,7 @@ def _reduce(pickler, obj):
     if isinstance(obj, _NAMED):
         return _reduce_named(obj, pickler.names, pickler.by_value)
     if kind is CellType:  # empty first, as it may contain the function it belongs to
-        contents = {}
-        with suppress(ValueError):  # it is empty
-            contents["cell_contents"] = obj.cell_contents
+        contents = {"cell_contents": obj.cell_contents} if obj != CellType() else {}
         return operator.methodcaller("CellType"), (types,), (None, contents)
     if kind is ModuleType:
         return importlib.import_module, (obj.__name__,)
