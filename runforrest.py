@@ -198,7 +198,7 @@ def _seal(value, names):
         import dill
 
         pickled = _dump(dill, [value], names)
-        return partial((dill if b"dill" in pickled else pickle).loads, pickled)
+        return partial(pickle.loads, pickled)
 
 
 def _dump(library, values, names, by_value=False, **options):
@@ -211,13 +211,9 @@ def _dump(library, values, names, by_value=False, **options):
     return stream.getvalue()
 
 
-def _undill(pickled):
+def _load_all(pickled):
     """Yield these values; who gets one of them may do something before the next."""
-    source = "dill" if b"dill" in pickled else "_pickle"
-    unpickler = importlib.import_module(source).Unpickler(io.BytesIO(pickled))
-    with suppress(EOFError):
-        while True:
-            yield unpickler.load()
+    return iter(pickle.Unpickler(io.BytesIO(pickled)).load, None)
 
 
 _NAMED = type, FunctionType, type(cache(id))
@@ -258,11 +254,12 @@ _LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
 def _reduce_named(obj, names, by_value):
     """Restore a function or a class by its name, or from what it is made of."""
     of_script = obj.__module__ == "__main__"
-    if _has_name(obj) and not (of_script and by_value):
+    path, module = obj.__qualname__.split("."), sys.modules.get(obj.__module__)
+    has_name = reduce(lambda part, name: getattr(part, name, None), path, module) is obj
+    if has_name and not (of_script and by_value):
         if of_script:
-            names.append(obj.__qualname__.partition(".")[0])
+            names.append(path[0])
         return obj.__qualname__
-    module = sys.modules.get(obj.__module__)
     if type(obj) is FunctionType and module and obj.__globals__ is vars(module):
         if of_script:
             names.extend(_globals_of(obj.__code__))
@@ -270,12 +267,6 @@ def _reduce_named(obj, names, by_value):
     if isinstance(obj, type) and of_script:
         return _reduce_class(obj)
     return NotImplemented
-
-
-def _has_name(obj):
-    with suppress(AttributeError, KeyError):
-        return operator.attrgetter(obj.__qualname__)(sys.modules[obj.__module__]) is obj
-    return False
 
 
 @cache
@@ -341,7 +332,7 @@ def _definitions(names):
     """
     first, then, absent = {}, {}, {}
     if not names:
-        return b"", absent
+        return _dump(pickle, [None], []), absent
     import dill
 
     submodules = {name: sys.modules[name] for name in sys.modules if "." in name}
@@ -358,7 +349,7 @@ def _definitions(names):
                 absent[name] = repr(error)
     # What was found last needs none of what was found before.
     parts = [first, *({name: then[name]} for name in reversed(then))]
-    return _dump(dill, parts, [], by_value=True), absent
+    return _dump(dill, [*parts, None], [], by_value=True), absent
 
 
 # Write and read a file ----------------------------------------------------------------
@@ -498,7 +489,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
             raise RuntimeError(f"run it with Python {task.__python__} or schedule anew")
         sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
         for pickled in [definitions] + ([_load(sessionfile)[0]] if sessionfile else []):
-            for part in _undill(pickled):
+            for part in _load_all(pickled):
                 vars(sys.modules["__main__"]).update(part)
         value = evaluate(task)
         if os.getpid() == process:  # and not a fork that the task let return
