@@ -233,15 +233,18 @@ def _reduce(pickler, obj):
         return _LOCKS[kind], ()
     if kind.__module__ == "typing" and kind.__name__ in _TYPING:
         made_of = "__supertype__", "__value__"
-        parts = (getattr(obj, name) for name in made_of if hasattr(obj, name))
-        return kind, (obj.__name__, *parts, *getattr(obj, "__constraints__", ()))
+        parts = [getattr(obj, name) for name in made_of if hasattr(obj, name)]
+        keys = "bound", "covariant", "contravariant"
+        options = {k: v for k in keys if (v := getattr(obj, f"__{k}__", None))}
+        parts += getattr(obj, "__constraints__", ())
+        return partial(kind, obj.__name__, *parts, **options), ()
     writable = issubclass(kind, io.IOBase) and getattr(obj, "mode", "r")[0] != "r"
     if writable and obj not in (sys.__stdout__, sys.__stderr__):
         raise TypeError(f"{obj.name!r} is open for writing: open it in a task instead")
     if issubclass(kind, BaseException) and type(kind.__init__) is FunctionType:
         # To call such an __init__ with the args that it left behind might not work.
         slots = [k for k in dir(kind) if type(getattr(kind, k)) is MemberDescriptorType]
-        state = {k: getattr(obj, k) for k in slots if getattr(obj, k, None)}
+        state = {k: v for k in slots if (v := getattr(obj, k, None)) is not None}
         state |= {**vars(obj), "args": obj.args}
         return copyreg.__newobj__, (kind, *obj.args), state
     return NotImplemented
@@ -273,8 +276,10 @@ def _reduce_named(obj, names, by_value):
 def _globals_of(code):
     """The names of all globals and submodules that a function, or one in it, uses."""
     import dis
+    import re
 
-    found = {i.argval for i in dis.get_instructions(code) if "_GLOBAL" in i.opname}
+    loads = re.compile("LOAD_NAME|.*_GLOBAL").match
+    found = {i.argval for i in dis.get_instructions(code) if loads(i.opname)}
     used = set(code.co_names)
     found |= {name for name in sys.modules if used >= {*name.split(".")}}
     inner = (const for const in code.co_consts if type(const) is CodeType)
@@ -306,7 +311,8 @@ def _reduce_class(cls):
 def _reduce_function(function):
     """Restore a function without dill, whose import takes five times a bare start."""
     names = "__kwdefaults__", "__dict__", "__annotations__", "__doc__", "__module__"
-    state = {name: getattr(function, name) for name in (*names, "__qualname__")}
+    names += "__qualname__", "__type_params__"
+    state = {k: getattr(function, k) for k in names if hasattr(function, k)}
     code, module = marshal.dumps(function.__code__), function.__module__
     args = function.__name__, function.__defaults__, function.__closure__
     return _new_function, (code, module, *args), (None, state)
@@ -449,12 +455,12 @@ def _freeze(task, metadata):
     *calls, _ = _in_order(task)
     try:
         node = _seal([*calls, task.__node__], names)
+        frozen.__sealed__ = {"__node__": node, "metadata": _seal(metadata, [])}
     except Exception as error:
-        for call in calls + [task]:
+        for call in calls + [task, defer(TaskList.schedule, metadata=metadata)]:
             _blame(call.__node__, error)
         raise
     frozen.__id__ = task.__id__
-    frozen.__sealed__ = {"__node__": node, "metadata": _seal(metadata, [])}
     frozen.__python__ = "{}.{}".format(*sys.version_info)
     frozen.__path__ = [os.path.abspath(path) for path in sys.path]
     frozen.__definitions__ = _definitions(names)

@@ -232,11 +232,17 @@ def test_what_is_not_a_task_can_not_be_scheduled(directory):
     assert counts(directory) == [0, 0, 0]
 
 
-def test_what_can_not_be_pickled_leaves_nothing_behind(directory):
-    tasklist = TaskList(directory)
-    for argument, metadata in [((1 for _ in "ab"), 1), (1, (1 for _ in "ab"))]:
-        with pytest.raises(TypeError, match="generator"):
-            tasklist.schedule(defer(abs, argument), metadata)
+def test_what_can_not_be_pickled_is_named_and_leaves_nothing_behind(directory):
+    tasklist, generator = TaskList(directory), (1 for _ in "ab")
+    for task, metadata, name in [
+        (defer(abs, generator), 1, "argument 0 of abs"),
+        (defer(dict, x=defer(abs, 1), y=generator), 1, "argument 'y' of dict"),
+        (defer(abs, 1), generator, "argument 'metadata' of schedule"),
+    ]:
+        with pytest.raises(TypeError, match="generator") as raised:
+            tasklist.schedule(task, metadata)
+        [note] = raised.value.__notes__
+        assert name in note and "generator" in note
     assert files_in(directory) == ["done", "fail", "todo"]
 
 

@@ -1976,6 +1976,30 @@ CLASSES = {
 
         print(call(use), call(get), call(lambda c: c.x, config))  # (1, [1], [1]) [1] 1
         """,
+    "an exception with slots that are empty": """
+        class Failure(Exception):
+            __slots__ = ("code", "reason", "later")
+
+            def __init__(self, code, reason):
+                self.code, self.reason = code, reason
+
+        def use():
+            raise Failure(0, "")
+
+        error = run(defer(use)).errorvalue
+        print(error.code, [error.reason], hasattr(error, "later"))  # 0 [''] False
+        """,
+    "a class in a function that uses a global": """
+        LENGTH = 3
+
+        def use():
+            class Local:
+                length = LENGTH
+
+            return Local.length
+
+        print(call(use))  # 3
+        """,
     "private names and documented slots": """
         class Point:
             __slots__ = {"__x": "private", "y": "public", "__weakref__": ""}
@@ -2984,8 +3008,12 @@ NEWER = {  # than Python 3.11
         def rebox[T](box: Box[T]) -> Box[T]:
             return Box(box.item)
 
+        def names_of(fun):
+            return [parameter.__name__ for parameter in fun.__type_params__]
+
         box = call(rebox, Box(42))
         print(type(box) is Box, box.item)  # True 42
+        print(call(lambda: names_of(rebox)))  # ['T']
         """,
     "a type alias": """
         type Pair[T] = tuple[T, T]
@@ -3257,9 +3285,7 @@ LIMITS = {
     "a namedtuple with another name than its global",
     "a sentinel as an argument",
     "a sentinel that is pickled by its name",
-    "a type variable that is bound to a class of the script",
     "an Enum that makes its members",
-    "type variables",
 }
 
 
