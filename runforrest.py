@@ -24,6 +24,7 @@ is 0 for a success, and 1 for a failure.
 # Every task starts this module in a process of its own, so what is imported here is the
 # price of every task. What only the caller needs is imported where it is used.
 import _pickle as pickle  # the part of it that is written in C, at a third of the price
+import _signal  # to import signal takes too long
 import _thread
 import builtins
 import copyreg
@@ -639,7 +640,7 @@ def _follow(alive):
         # The pipe is opened anew, as it has only one owner each time that it is opened.
         pipe = os.open(f"/proc/self/fd/{alive}", os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(pipe, fcntl.F_SETSIG, 9)  # SIGKILL; to import signal takes too long
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, 9)  # SIGKILL
         fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
         os.read(pipe, 1)  # raises BlockingIOError unless it happened already
         os._exit(1)
@@ -650,13 +651,15 @@ def _follow(alive):
 
 
 class _LastOfAll:
-    """Kills what a task leaves behind, and this process, when all else is cleaned up.
+    """Ends what a task leaves behind, when all else of the interpreter is cleaned up.
 
     For then nobody listens to the pipe any more, and who started this may be killed.
+    This process lives on, as libraries in C have not yet closed their files.
     """
 
-    def __del__(self, kill=os.killpg):
-        kill(0, 9)
+    def __del__(self, handle=_signal.signal, kill=os.killpg):
+        handle(15, 1)  # SIGTERM, SIG_IGN
+        kill(0, 15)
 
 
 def _kill_at_end_of(alive):

@@ -946,3 +946,22 @@ def test_a_wrong_argument_is_an_error_before_anything_is_touched(arguments, task
     assert repr(tasklist).endswith("todo=1, done=0, fail=0)")
     (task,) = tasklist.run()
     assert task.returnvalue == 1
+
+
+def test_what_c_code_has_not_written_yet_is_written_when_its_task_ends(script):
+    """Libraries in C and Fortran close their files as the very last step."""
+    script.run("""
+import ctypes
+from runforrest import TaskList, defer
+
+def write(path):
+    c = ctypes.CDLL(None)
+    c.fopen.restype = ctypes.c_void_p
+    c.fputs(b"kept", ctypes.c_void_p(c.fopen(path, b"w")))
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(write, b"file"))
+for task in tasklist.run():
+    assert task.errorvalue is None, task.errorvalue
+""")
+    assert (script.directory / "file").read_text() == "kept"
