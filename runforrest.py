@@ -464,6 +464,7 @@ def _freeze(task, metadata):
     frozen.__id__ = task.__id__
     frozen.__python__ = "{}.{}".format(*sys.version_info)
     frozen.__path__ = [os.path.abspath(path) for path in sys.path]
+    frozen.__argv__ = sys.argv
     frozen.__definitions__ = _definitions(names)
     return frozen
 
@@ -482,7 +483,7 @@ def _finish(task, started, value, error):
 def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     """Evaluate the task in a file, write it with its outcome, return the exit code.
 
-    This writes to `__main__` and `sys.path`, so it wants a process of its own.
+    This writes to `__main__`, `sys.path` and `sys.argv`: use a process of its own.
     """
     process, outfile = os.getpid(), os.path.abspath(outfile)
     if os.path.lexists(outfile) and not os.path.isfile(outfile):
@@ -495,6 +496,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
         if task.__python__ != "{}.{}".format(*sys.version_info):
             raise RuntimeError(f"run it with Python {task.__python__} or schedule anew")
         sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
+        sys.argv[:] = task.__argv__
         for pickled in [definitions] + ([_load(sessionfile)[0]] if sessionfile else []):
             for part in _load_all(pickled):
                 vars(sys.modules["__main__"]).update(part)

@@ -1976,6 +1976,16 @@ CLASSES = {
 
         print(call(use), call(get), call(lambda c: c.x, config))  # (1, [1], [1]) [1] 1
         """,
+    "the arguments of the script": """
+        import sys
+
+        sys.argv.append("--verbose")
+
+        def use():
+            return sys.argv
+
+        print(call(use) == sys.argv)  # True
+        """,
     "an exception with slots that are empty": """
         class Failure(Exception):
             __slots__ = ("code", "reason", "later")
