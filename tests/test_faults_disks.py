@@ -160,7 +160,10 @@ def cut_the_power(disk):
         need(False, f"this kernel can't cut the power of a disk: {error}")
     finally:
         os.close(descriptor)
-    call("umount", str(disk))
+
+
+def unmount(disk):
+    wait_for(lambda: not subprocess.run(["umount", disk], check=False).returncode)
 
 
 def test_what_was_scheduled_survives_a_power_cut(mount, image):
@@ -169,6 +172,7 @@ def test_what_was_scheduled_survives_a_power_cut(mount, image):
     for number in range(5):
         tasklist.schedule(defer(abs, -number))
     cut_the_power(disk)
+    unmount(disk)
     mount("-o", "loop", image)
     again = TaskList(disk / "new" / "tasklist", noschedule_if_exist=True)
     assert all(path.stat().st_size for path in disk.glob("new/tasklist/*/*.pkl"))
@@ -184,15 +188,9 @@ def test_what_was_yielded_survives_a_power_cut(mount, image):
     run = iter(tasklist.run(nprocesses=1))
     for _ in range(3):
         next(run)
-    descriptor = os.open(disk, os.O_RDONLY)
-    try:
-        fcntl.ioctl(descriptor, POWER_OFF, WITHOUT_THE_LOG)
-    except OSError as error:
-        need(False, f"this kernel can't cut the power of a disk: {error}")
-    finally:
-        os.close(descriptor)
+    cut_the_power(disk)
     run.close()
-    wait_for(lambda: not subprocess.run(["umount", disk], check=False).returncode)
+    unmount(disk)
     mount("-o", "loop", image)
     again = TaskList(disk / "tasklist", noschedule_if_exist=True)
     assert [task.returnvalue for task in again.done_tasks()] == [(4, 0), (2, 0)]

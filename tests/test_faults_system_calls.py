@@ -178,25 +178,22 @@ def test_a_task_that_can_not_be_forced_to_disk_is_not_scheduled(script):
     assert all(name.endswith(".pkl") for name in names)
 
 
-def test_no_task_is_run_if_files_can_not_be_locked(script):
+@pytest.mark.parametrize(
+    ("calls", "fault", "told"),
+    [
+        ("flock", "ENOLCK", "No locks available"),
+        ("vfork,fork,clone", "EAGAIN", "Resource temporarily unavailable"),
+    ],
+)
+def test_no_task_is_run_if_files_can_not_be_locked_or_processes_started(
+    calls, fault, told, script
+):
     script.run(SCHEDULE, name="schedule.py")
-    python = (*strace("flock", "error=ENOLCK"), sys.executable)
+    python = (*strace(calls, f"error={fault}"), sys.executable)
     process = script.start(RUN, name="run.py", python=python)
     output, error = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "No locks available" in error
-    assert (output, journal(script.directory)) == ("", [])
-    script.run(RUN, name="run.py")
-    assert sorted(journal(script.directory)) == ["0", "1"]
-
-
-def test_nothing_is_lost_if_no_process_can_be_started(script):
-    script.run(SCHEDULE, name="schedule.py")
-    python = (*strace("vfork,fork,clone", "error=EAGAIN"), sys.executable)
-    process = script.start(RUN, name="run.py", python=python)
-    output, error = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "Resource temporarily unavailable" in error
+    assert told in error
     assert (output, journal(script.directory)) == ("", [])
     assert not processes_of(script.directory)
     script.run(RUN, name="run.py")

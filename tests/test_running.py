@@ -291,9 +291,12 @@ def test_what_a_loop_left_runs_the_next_time_and_once(tasklist, tmp_path):
     assert len(list(tasklist.done_tasks())) == 6
 
 
+@pytest.mark.parametrize("system", ["", "import fcntl; del fcntl.F_SETSIG"])
 def test_to_leave_the_loop_kills_what_is_running_though_another_process_was_forked(
-    script,
+    system, script
 ):
+    """With the signals of Linux, and with the thread that does it elsewhere."""
+    script.write(system, "sitecustomize.py")
     output = script.run("""
 import multiprocessing
 import time
@@ -316,33 +319,6 @@ for task in tasklist.run(nprocesses=1):
     break
 print(time.monotonic() - started < 6, len(list(tasklist.todo_tasks())))
 worker.kill()
-""")
-    assert output == "True 1\n"
-
-
-# Print the errors ---------------------------------------------------------------------
-
-
-def test_without_the_signals_of_linux_a_thread_kills_what_is_running(script):
-    script.write("import fcntl; del fcntl.F_SETSIG", "sitecustomize.py")
-    output = script.run("""
-import time
-from pathlib import Path
-from runforrest import TaskList, defer
-
-def oversleep():
-    Path("asleep").touch()
-    time.sleep(12)
-
-tasklist = TaskList("tasklist")
-tasklist.schedule(defer(abs, -1))
-tasklist.schedule(defer(oversleep))
-for task in tasklist.run(nprocesses=1):
-    while not Path("asleep").exists():
-        time.sleep(0.01)
-    started = time.monotonic()
-    break
-print(time.monotonic() - started < 6, len(list(tasklist.todo_tasks())))
 """)
     assert output == "True 1\n"
 
@@ -477,6 +453,9 @@ for task in tasklist.run(autokill={autokill}):
     print(task.returnvalue)
 """)
     assert output == "1\n"
+
+
+# Print the errors ---------------------------------------------------------------------
 
 
 def test_print_errors_prints_the_full_stack_trace(script):
@@ -731,6 +710,25 @@ for task in tasklist.run():
     assert output == "parent None\n"
 
 
+def test_what_c_code_has_not_written_yet_is_written_when_its_task_ends(script):
+    """Libraries in C and Fortran close their files as the very last step."""
+    script.run("""
+import ctypes
+from runforrest import TaskList, defer
+
+def write(path):
+    c = ctypes.CDLL(None)
+    c.fopen.restype = ctypes.c_void_p
+    c.fputs(b"kept", ctypes.c_void_p(c.fopen(path, b"w")))
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(write, b"file"))
+for task in tasklist.run():
+    assert task.errorvalue is None, task.errorvalue
+""")
+    assert (script.directory / "file").read_text() == "kept"
+
+
 # Kill what takes too long -------------------------------------------------------------
 
 
@@ -931,6 +929,7 @@ def test_the_arguments_and_their_defaults_are_those_of_the_readme():
         {"nprocesses": 1.5},
         {"nprocesses": None},
         {"autokill": 0},
+        {"autokill": 1e10},
         {"autokill": -1},
         {"autokill": "1"},
         {"autokill": float("nan")},
@@ -946,22 +945,3 @@ def test_a_wrong_argument_is_an_error_before_anything_is_touched(arguments, task
     assert repr(tasklist).endswith("todo=1, done=0, fail=0)")
     (task,) = tasklist.run()
     assert task.returnvalue == 1
-
-
-def test_what_c_code_has_not_written_yet_is_written_when_its_task_ends(script):
-    """Libraries in C and Fortran close their files as the very last step."""
-    script.run("""
-import ctypes
-from runforrest import TaskList, defer
-
-def write(path):
-    c = ctypes.CDLL(None)
-    c.fopen.restype = ctypes.c_void_p
-    c.fputs(b"kept", ctypes.c_void_p(c.fopen(path, b"w")))
-
-tasklist = TaskList("tasklist")
-tasklist.schedule(defer(write, b"file"))
-for task in tasklist.run():
-    assert task.errorvalue is None, task.errorvalue
-""")
-    assert (script.directory / "file").read_text() == "kept"
