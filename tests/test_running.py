@@ -828,12 +828,18 @@ def test_a_task_that_another_runner_runs_is_left_to_it(tasklist, tmp_path):
     thread.join()
 
 
-def test_an_executor_leaves_what_another_runs_after_a_while(tasklist, tmp_path):
+def test_what_another_runs_is_left_to_it_by_an_executor_after_a_while_else_at_once(
+    tasklist, tmp_path
+):
     schedule(tasklist, defer(abs, -1), defer(abs, -2))
     path = min((tmp_path / "tasklist" / "todo").iterdir())
     with path.open("r+b") as claimed, ThreadPoolExecutor(1) as executor:
         fcntl.flock(claimed, fcntl.LOCK_EX)
+        started = time.monotonic()
         assert [task.returnvalue for task in tasklist.run(executor=executor)] == [2]
+        patience = time.monotonic() - started
+        assert list(tasklist.run()) == []
+        assert time.monotonic() - started - patience < patience
     assert [task.returnvalue for task in tasklist.run()] == [1]
 
 

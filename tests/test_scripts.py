@@ -1088,6 +1088,18 @@ NAMES = {
 
         print(call(tag, "<a/>"))  # a
         """,
+    "a submodule that only other functions use": """
+        import email.mime.text
+        import sys
+
+        def other():
+            return email.mime.text.MIMEText("text")
+
+        def use():
+            return "email.mime.text" in sys.modules
+
+        print(call(use))  # False
+        """,
     "a submodule as": """
         import xml.etree.ElementTree as ET
         from concurrent import futures
