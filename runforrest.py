@@ -587,7 +587,7 @@ _lifeline = cache(os.pipe)  # nobody can write to it when this process is gone
 
 def _log(logfile, name, event):
     if logfile:
-        with suppress(OSError), open(logfile, "a") as log:
+        with suppress(OSError), open(logfile, "a", errors="replace") as log:
             print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
 
 

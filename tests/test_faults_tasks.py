@@ -942,10 +942,10 @@ def test_files_that_are_taken_away_while_a_list_is_read_do_not_end_it(
     assert list(reading)[-1].metadata == 2
 
 
-# Scripts in odd places ----------------------------------------------------------------
+# Odd names ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+odd_names = pytest.mark.parametrize(
     "name",
     [
         "with space",
@@ -958,6 +958,26 @@ def test_files_that_are_taken_away_while_a_list_is_read_do_not_end_it(
     ],
     ids=["space", "newline", "unicode", "colon", "shell", "bytes", "option"],
 )
+
+
+@odd_names
+def test_a_task_whose_file_was_renamed_is_run_under_that_name(name, directory):
+    if not name.isprintable() and "\n" not in name:
+        need_linux()  # as others want names to be unicode
+    tasklist = TaskList(directory, logfile=directory.with_name("log"))
+    for divisor in 0, 1:
+        tasklist.schedule(defer(divmod, 4, divisor))
+    paths = sorted((directory / "todo").iterdir())
+    for number, path in enumerate(paths):
+        path.rename(path.with_name(f"{name}{number}.pkl"))
+    failed, done = tasklist.run(nprocesses=1)
+    assert "ZeroDivisionError" in failed.errorvalue.__notes__[0]
+    assert done.returnvalue == (4, 0)
+    assert (directory / "fail" / f"{name}0.pkl").exists()
+    assert (directory / "done" / f"{name}1.pkl").exists()
+
+
+@odd_names
 def test_any_directory_will_do_with_an_empty_environment(name, tmp_path):
     if not name.isprintable() and "\n" not in name:
         need_linux()  # as others want names to be unicode
