@@ -530,18 +530,21 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
 def _run_file(directory, autokill, logfile, options, name, alive=None):
     """Run the task in a file in todo, in a process of its own; move it to done or fail.
 
-    Return where it went, and the reason if its failure could not be written there; or
-    None if another runs it, or if the descriptor `alive` became readable to stop it.
+    Return where it is then, and the reason if its failure could not be written there;
+    or None if another runs it, or if the descriptor `alive` became readable to stop it.
     """
     import select
 
     todo, done, fail = (os.path.join(directory, state, name) for state in _STATES)
     out = f"{todo}.out"
     patience = time.monotonic() + (5 if alive is None else 0)  # seconds
-    while (claim := _claim(todo)) is None:
-        if time.monotonic() > patience or not os.path.exists(todo):
-            return None
-        time.sleep(0.1)  # an executor may try again what is about to be dead
+    try:
+        while (claim := _claim(todo)) is None:
+            if time.monotonic() > patience or not os.path.exists(todo):
+                return None
+            time.sleep(0.1)  # an executor may try again what is about to be dead
+    except PermissionError as error:  # it is somebody else's
+        return todo, error
     alive = _lifeline()[0] if alive is None else alive
     with claim:
         error, started = None, time.perf_counter()
