@@ -218,23 +218,30 @@ def test_what_was_yielded_survives_a_power_cut(mount, image):
 # Frozen disks -------------------------------------------------------------------------
 
 
-def write(path):
-    with path.open("wb", buffering=0) as file:
-        file.write(b"never")
-
-
-def test_a_task_that_waits_for_a_frozen_disk_does_not_stop_the_run(
-    mount, image, tmp_path
+def test_a_task_that_waits_for_a_frozen_disk_stops_neither_the_run_nor_the_script(
+    mount, image, script
 ):
     disk = mount("-o", "loop", image)
-    tasklist = TaskList(tmp_path / "tasklist")
-    tasklist.schedule(defer(write, disk / "file"), metadata="stuck")
-    tasklist.schedule(defer(abs, -1), metadata="free")
     call("fsfreeze", "--freeze", str(disk))
     try:
-        run = tasklist.run(nprocesses=1, autokill=1)
-        tasks = {task.metadata: task for task in run}
+        output = script.run(
+            """
+import sys
+from runforrest import TaskList, defer
+
+def write(path):
+    with open(path, "wb", buffering=0) as file:
+        file.write(b"never")
+
+tasklist = TaskList("tasklist", logfile="log")  # which holds no pipe open
+tasklist.schedule(defer(write, sys.argv[1]))
+tasklist.schedule(defer(abs, -1))
+for task in tasklist.run(nprocesses=1, autokill=1):
+    print(task.returnvalue, type(task.errorvalue).__name__)
+""",
+            str(disk / "file"),
+            timeout=60,
+        )
     finally:
         call("fsfreeze", "--unfreeze", str(disk))
-    assert isinstance(tasks["stuck"].errorvalue, subprocess.TimeoutExpired)
-    assert tasks["free"].returnvalue == 1
+    assert output == "None TimeoutExpired\n1 NoneType\n"
