@@ -1998,6 +1998,14 @@ CLASSES = {
 
         print(call(use) == sys.argv)  # True
         """,
+    "a file of bytes that is open for reading": """
+        script = open(__file__, "rb")
+
+        def use(file):
+            return script.readline() == file.readline()
+
+        print(call(use, open(__file__, "rb")), script.readline()[:4])  # True b'from'
+        """,
     "an exception with slots that are empty": """
         class Failure(Exception):
             __slots__ = ("code", "reason", "later")
