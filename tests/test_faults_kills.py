@@ -74,7 +74,7 @@ def sleep_with_children(name):
     return tell(name)
 
 def ignore_signals(name):
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_IGN)
     return tell(name)
 

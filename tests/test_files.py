@@ -1,10 +1,12 @@
 """The files of a task list: who makes them, what is in them, who may remove them."""
 
 import gc
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -142,6 +144,16 @@ def test_the_repr_tells_the_directory_and_how_many_tasks_are_in_it(directory):
 
 
 # Schedule tasks, and read them --------------------------------------------------------
+
+
+def test_tasks_start_in_the_order_of_scheduling_though_the_clock_is_set_back(
+    directory, monkeypatch
+):
+    tasklist, clock = TaskList(directory), itertools.count(time.time_ns(), -1)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    for number in range(9):
+        tasklist.schedule(defer(abs, number))
+    assert [task.returnvalue for task in tasklist.run(nprocesses=1)] == [*range(9)]
 
 
 def test_names_sort_in_the_order_of_scheduling(directory):
@@ -639,8 +651,8 @@ for task in tasklist.run(nprocesses=1):
         (done.name, "done"),
     ]
     assert list(times) == sorted(times)
-    for time in times:
-        moment = datetime.fromisoformat(time).astimezone()
+    for text in times:
+        moment = datetime.fromisoformat(text).astimezone()
         assert earliest <= moment <= datetime.now().astimezone()
 
 
