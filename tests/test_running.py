@@ -653,16 +653,18 @@ class Mine(Exception):
     pass
 
 def fail():
-    raise Mine("too bad", (n for n in "ab"))
+    error = Mine("too bad", (n for n in "ab"))
+    error.add_note("a note")
+    raise error
 
 tasklist = TaskList("tasklist")
 tasklist.schedule(defer(fail))
 for task in tasklist.run():
     error = task.errorvalue
     print(type(error).__name__, "Mine: ('too bad', <gen" in str(error))
-    print("in fail" in "".join(error.__notes__))
+    print("in fail" in (notes := "".join(error.__notes__)), "a note" in notes)
 """)
-    assert output == "RuntimeError True\nTrue\n"
+    assert output == "RuntimeError True\nTrue True\n"
 
 
 def test_an_error_of_the_script_is_caught_as_such(script):
