@@ -205,11 +205,16 @@ def _seal(value, names):
 def _dump(library, values, names, by_value=False, **options):
     """Pickle values one after the other, with one memory of what there was already."""
     stream = io.BytesIO()
-    known = {"reducer_override": _reduce, "names": names, "by_value": by_value}
-    pickler = type("Pickler", (library.Pickler,), known)(stream, 5, **options)
+    pickler = _pickler(library.Pickler)(stream, 5, **options)
+    pickler.names, pickler.by_value = names, by_value
     for value in values:
         pickler.dump(value)
     return stream.getvalue()
+
+
+@cache
+def _pickler(kind):
+    return type("Pickler", (kind,), {"reducer_override": _reduce})
 
 
 def _load_all(pickled):
