@@ -186,14 +186,15 @@ def _resolve(data, results):
 # Turn it into bytes, with all that it needs of the script -----------------------------
 
 
-def _seal(value, names):
+def _seal(value, names, buffers=None):
     """Pickle a value, and note the names of the script's globals that it refers to.
 
     Return a function that restores the value, and can be pickled whatever the value is.
+    It shares the memory of arrays with all that it restores, if there is a list for it.
     """
-    buffers = []
     try:
-        pickled = _dump(pickle, [value], names, buffer_callback=buffers.append)
+        share = getattr(buffers, "append", None)
+        pickled = _dump(pickle, [value], names, buffer_callback=share)
         return partial(pickle.loads, pickled, buffers=buffers)
     except Exception:  # dill can pickle more, but takes much longer
         import dill
@@ -244,10 +245,12 @@ def _reduce(pickler, obj):
         options = {k: v for k in keys if (v := getattr(obj, f"__{k}__", None))}
         parts += getattr(obj, "__constraints__", ())
         return partial(kind, obj.__name__, *parts, **options), ()
-    writable = issubclass(kind, io.IOBase) and getattr(obj, "mode", "r")[0] != "r"
-    if writable and obj not in (sys.__stdout__, sys.__stderr__):
-        raise TypeError(f"{obj.name!r} is open for writing: open it in a task instead")
-    if issubclass(kind, BaseException) and type(kind.__init__) is FunctionType:
+    if issubclass(kind, io.IOBase) or kind.__name__ == "memmap":
+        writable = not {*"wax+2"}.isdisjoint(str(getattr(obj, "mode", "r")))
+        if writable and obj is not sys.__stdout__ and obj is not sys.__stderr__:
+            raise TypeError(f"{obj!r} is open for writing: open it in a task instead")
+    own_init = type(kind.__init__) is FunctionType is not type(kind.__reduce__)
+    if issubclass(kind, BaseException) and own_init:
         # To call such an __init__ with the args that it left behind might not work.
         slots = [k for k in dir(kind) if type(getattr(kind, k)) is MemberDescriptorType]
         state = {k: v for k in slots if (v := getattr(obj, k, None)) is not None}
@@ -477,7 +480,8 @@ def _freeze(task, metadata):
 def _finish(task, started, value, error):
     """Put the outcome into such a task."""
     vars(task).pop("__node__", None)
-    task.__sealed__ |= {"returnvalue": _seal(value, []), "errorvalue": _seal(error, [])}
+    task.__sealed__ |= {"returnvalue": _seal(value, [], [])}
+    task.__sealed__ |= {"errorvalue": _seal(error, [])}
     task.runtime = time.perf_counter() - started
     return task
 
@@ -510,6 +514,8 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
             _write(outfile, _finish(task, started, value, None), "done", origin)
         return 0
     except BaseException as error:
+        if os.getpid() != process:
+            raise
         del reserve
         import traceback
 
@@ -523,8 +529,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
         except Exception:
             copy = RuntimeError(traceback.format_exception_only(error)[0].strip())
             copy.add_note(report)
-        if os.getpid() == process:
-            _write(outfile, _finish(task, started, None, copy), "fail", origin)
+        _write(outfile, _finish(task, started, None, copy), "fail", origin)
         if do_print:
             traceback.print_exception(error)
         if do_raise and not isinstance(error, SystemExit):  # whose code might be 0
@@ -911,10 +916,13 @@ if _is_program:
     gc.freeze()  # nothing of this needs to be looked through at the end
     script = sys.modules["__main__"] = ModuleType("__main__")
     script.__builtins__ = builtins
+    del script  # it is cleaned up at the end, before the modules that it uses
     alive, _, path = os.environ.pop("RUNFORREST", "").partition(":")
     if alive:
         os.environ["PYTHONPATH"] = path
         _follow(int(alive))
+        if sys.stdout:  # what a task printed is seen at once, whatever happens to it
+            sys.stdout.reconfigure(line_buffering=True)
     code = main()
     if alive and os.getpid() == os.getpgrp():  # and not a fork that the task let return
         sys.last_of_all = _LastOfAll()

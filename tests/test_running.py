@@ -1,6 +1,7 @@
 """Run the tasks of a list: how many at a time, in what order, for how long."""
 
 import fcntl
+import gzip
 import inspect
 import operator
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -729,6 +731,103 @@ for task in tasklist.run():
     assert task.errorvalue is None, task.errorvalue
 """)
     assert (script.directory / "file").read_text() == "kept"
+
+
+def test_what_python_has_not_written_yet_is_written_when_its_task_ends(script):
+    """Compressed files and the like need their modules to be closed."""
+    script.run("""
+import gzip
+import zipfile
+from runforrest import TaskList, defer
+
+def write():
+    global file, archive
+    file = gzip.open("file.gz", "wb")
+    file.write(b"kept")
+    archive = zipfile.ZipFile("file.zip", "w")
+    archive.writestr("name", "kept")
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(write))
+for task in tasklist.run():
+    assert task.errorvalue is None, task.errorvalue
+""")
+    packed = (script.directory / "file.gz").read_bytes()
+    assert gzip.decompress(packed) == b"kept"
+    assert zipfile.ZipFile(script.directory / "file.zip").read("name") == b"kept"
+
+
+def test_what_a_task_changes_in_its_arguments_is_not_kept_for_the_next_time(script):
+    script.run("""
+import os
+import numpy
+from runforrest import TaskList, defer
+
+def change(array):
+    array -= 1
+    assert array.sum() == 0, array
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(change, numpy.full(1000, 2.0)))
+told = set()
+for _ in range(3):
+    for task in tasklist.run():
+        told.add(str(task.errorvalue))
+    for state in "fail", "done":
+        for name in os.listdir(f"tasklist/{state}"):
+            os.rename(f"tasklist/{state}/{name}", f"tasklist/todo/{name}")
+assert len(told) == 1, told
+""")
+
+
+def test_what_is_open_for_writing_can_not_be_an_argument(tasklist, tmp_path):
+    numpy = pytest.importorskip("numpy")
+    path = tmp_path / "file"
+    path.write_bytes(b"12345678")
+    with path.open("r+b") as both, gzip.open(tmp_path / "file.gz", "wb") as packed:
+        mapped = numpy.memmap(path, mode="r+")
+        for argument in both, packed, mapped:
+            with pytest.raises(TypeError, match="open for writing"):
+                tasklist.schedule(defer(id, argument))
+        readable = numpy.memmap(path, mode="r")
+        schedule(tasklist, defer(bytes, readable))
+    assert [task.returnvalue for task in tasklist.run()] == [b"12345678"]
+
+
+def test_what_a_task_printed_before_it_was_killed_is_in_the_log(script):
+    script.run("""
+import os
+from runforrest import TaskList, defer
+
+def die():
+    print("last words")
+    os.kill(os.getpid(), 9)
+
+tasklist = TaskList("tasklist", logfile="log")
+tasklist.schedule(defer(die))
+for task in tasklist.run():
+    pass
+""")
+    assert "last words\n" in (script.directory / "log").read_text()
+
+
+def test_a_fork_in_a_task_ends_as_it_says(script):
+    output = script.run("""
+import os
+import sys
+from runforrest import TaskList, defer
+
+def fork_and_exit(code):
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.exit(code)
+
+tasklist = TaskList("tasklist")
+for code in 7, 0:
+    tasklist.schedule(defer(fork_and_exit, code))
+print(*[task.returnvalue for task in tasklist.run(nprocesses=1)])
+""")
+    assert output == "7 0\n"
 
 
 # Kill what takes too long -------------------------------------------------------------

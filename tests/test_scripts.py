@@ -2006,6 +2006,20 @@ CLASSES = {
 
         print(call(use, open(__file__, "rb")), script.readline()[:4])  # True b'from'
         """,
+    "an exception that says how to pickle it": """
+        class Failure(Exception):
+            def __init__(self, code):
+                self.code, self.file = code, (n for n in "ab")
+
+            def __reduce__(self):
+                return Failure, (self.code,)
+
+        def use():
+            raise Failure(42)
+
+        error = run(defer(use)).errorvalue
+        print(type(error) is Failure, error.code)  # True 42
+        """,
     "an exception with slots that are empty": """
         class Failure(Exception):
             __slots__ = ("code", "reason", "later")
