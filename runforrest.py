@@ -514,7 +514,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
             _write(outfile, _finish(task, started, value, None), "done", origin)
         return 0
     except BaseException as error:
-        if os.getpid() != process:
+        if os.getpid() != process:  # a fork that the task made ends as it likes
             raise
         del reserve
         import traceback
