@@ -543,7 +543,7 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
     Return where it is then, and the reason if its failure could not be written there;
     or None if another runs it, or if the descriptor `alive` became readable to stop it.
     """
-    import select
+    from multiprocessing.connection import wait
 
     todo, done, fail = (os.path.join(directory, state, name) for state in _STATES)
     out = f"{todo}.out"
@@ -566,7 +566,7 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
             _remove(out)
             _log(logfile, name, "start")
             error = _execute([todo, out, *options], claim, autokill, logfile, alive)
-            if select.select([alive], [], [], 0)[0]:
+            if wait([alive], timeout=0):
                 return None
         try:
             if result is None and not os.path.exists(out):
@@ -678,9 +678,7 @@ class _LastOfAll:
 
 
 def _kill_at_end_of(alive):
-    import select
-
-    select.select([alive], [], [])
+    os.read(alive, 1)
     os.killpg(0, 9)
 
 

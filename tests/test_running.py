@@ -6,6 +6,7 @@ import inspect
 import operator
 import os
 import queue
+import resource
 import subprocess
 import sys
 import threading
@@ -437,6 +438,40 @@ for task in tasklist.run():
     os.write(out, str(task.returnvalue).encode())
 """)
     assert output == "1"
+
+
+@pytest.mark.skipif(
+    0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2048,
+    reason="fewer files than this may be open here",
+)
+@pytest.mark.parametrize("system", ["", "import fcntl; del fcntl.F_SETSIG"])
+def test_a_caller_with_a_thousand_open_files_runs_tasks(system, script):
+    """There are more of them than select.select can tell apart."""
+    script.write(system, "sitecustomize.py")
+    output = script.run("""
+import os, resource, time
+from pathlib import Path
+from runforrest import TaskList, defer
+
+def oversleep():
+    Path("asleep").touch()
+    time.sleep(60)
+
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, most))
+files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+tasklist.schedule(defer(oversleep))
+started = time.monotonic()
+for task in tasklist.run(nprocesses=1):
+    print(task.returnvalue)
+    while not Path("asleep").exists():
+        time.sleep(0.01)
+    break
+print(time.monotonic() - started < 30, len(list(tasklist.todo_tasks())))
+""")
+    assert output == "1\nTrue 1\n"
 
 
 @pytest.mark.parametrize(
