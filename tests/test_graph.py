@@ -328,10 +328,12 @@ def test_names_with_a_single_underscore_are_attributes_like_others():
     class Thing:
         _private = 1
         public_ = 2
+        T = 3
 
     thing = defer(Thing)
     assert evaluate(thing._private) == 1
     assert evaluate(thing.public_) == 2
+    assert evaluate(thing.T) == 3
 
 
 @pytest.mark.parametrize(
@@ -375,6 +377,7 @@ def test_tasks_are_hashable_and_equal_to_themselves_alone():
     assert task.x != task.x
     assert {task: 1, same_call: 2}[task] == 1
     assert len({task, same_call, task}) == 2
+    assert same_call != task
 
 
 def test_to_compare_a_task_never_raises():

@@ -1,6 +1,8 @@
 """Run the tasks of a list: how many at a time, in what order, for how long."""
 
+import argparse
 import fcntl
+import functools
 import gzip
 import inspect
 import operator
@@ -827,6 +829,14 @@ def test_what_is_open_for_writing_can_not_be_an_argument(tasklist, tmp_path):
         readable = numpy.memmap(path, mode="r")
         schedule(tasklist, defer(bytes, readable))
     assert [task.returnvalue for task in tasklist.run()] == [b"12345678"]
+
+
+def test_what_has_a_mode_and_is_no_file_can_be_an_argument(tasklist):
+    values = argparse.Namespace(mode="w"), functools.partial(abs)
+    values[1].mode = "w"
+    schedule(tasklist, defer(tuple, values))
+    (task,) = tasklist.run()
+    assert [value.mode for value in task.returnvalue] == ["w", "w"]
 
 
 def test_what_a_task_printed_before_it_was_killed_is_in_the_log(script):

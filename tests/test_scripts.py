@@ -1088,6 +1088,14 @@ NAMES = {
 
         print(call(tag, "<a/>"))  # a
         """,
+    "a submodule as a value": """
+        import xml.dom
+
+        def find():
+            return xml.dom
+
+        print(call(find).__name__)  # xml.dom
+        """,
     "a submodule that only other functions use": """
         import email.mime.text
         import sys
