@@ -716,6 +716,20 @@ print(tasklist)
     assert tasklist.endswith("todo=0, done=1, fail=1)")
 
 
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_an_old_result_is_not_yielded_wherever_its_copy_is_on_the_disk(
+    place, tasklist, directory
+):
+    (directory / "before").touch()
+    tasklist.schedule(defer(os.mkdir, directory / "new"))
+    (directory / "after").touch()
+    assert [task.errorvalue for task in tasklist.run()] == [None]
+    (old,) = (directory / "done").iterdir()
+    (directory / place).write_bytes(old.read_bytes())
+    (directory / place).rename(directory / "todo" / old.name)
+    assert [type(task.errorvalue) for task in tasklist.run()] == [FileExistsError]
+
+
 def test_an_old_result_is_not_yielded_because_its_file_was_touched(tasklist, directory):
     tasklist.schedule(defer(os.mkdir, directory / "new"))
     assert [task.errorvalue for task in tasklist.run()] == [None]

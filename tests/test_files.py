@@ -505,6 +505,13 @@ list(tasklist.run(save_session=True))
     assert not directory.exists()
 
 
+def test_clean_removes_a_session_that_was_not_written_to_its_end(directory):
+    tasklist = fill(directory)
+    (directory / "session.pkl.tmp").write_bytes(b"half of i")
+    tasklist.clean()
+    assert not directory.exists()
+
+
 def leave_files_of_the_user(directory):
     """Put files of all kinds everywhere in a directory, and return their names."""
     others = set(files_in(directory)) - set(STATES)

@@ -590,6 +590,23 @@ for save_session in (False, True):
     assert [int(line) > 0 for line in output.splitlines()] == [True, True]
 
 
+def test_a_session_leaves_what_python_knows_about_the_script_behind(script):
+    output = script.run("""
+import sys
+from runforrest import TaskList, defer
+
+def known():
+    return {name for name in vars(sys.modules["__main__"]) if name[:2] == "__"}
+
+tasklist = TaskList("tasklist")
+for save_session in (False, True):
+    tasklist.schedule(defer(known))
+    for task in tasklist.run(save_session=save_session):
+        print("__spec__" in task.returnvalue, "__file__" in task.returnvalue)
+""")
+    assert output == "True False\n" * 2
+
+
 def test_a_session_is_not_written_over_a_file_of_the_user(tasklist, tmp_path):
     (tmp_path / "tasklist" / "session.pkl").write_text("mine")
     with pytest.raises(FileExistsError, match="move it elsewhere"):
@@ -984,6 +1001,7 @@ def test_what_another_runs_is_left_to_it_by_an_executor_after_a_while_else_at_on
         started = time.monotonic()
         assert [task.returnvalue for task in tasklist.run(executor=executor)] == [2]
         patience = time.monotonic() - started
+        assert patience > 4
         assert list(tasklist.run()) == []
         assert time.monotonic() - started - patience < patience
     assert [task.returnvalue for task in tasklist.run()] == [1]
