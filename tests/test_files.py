@@ -505,9 +505,11 @@ list(tasklist.run(save_session=True))
     assert not directory.exists()
 
 
-def test_clean_removes_a_session_that_was_not_written_to_its_end(directory):
+def test_clean_removes_what_was_not_written_to_its_end(directory):
     tasklist = fill(directory)
-    (directory / "session.pkl.tmp").write_bytes(b"half of i")
+    (task,) = (directory / "done").iterdir()
+    for name in ("session.pkl.tmp", f"todo/{task.name}.tmp", f"todo/{task.name}.out"):
+        (directory / name).write_bytes(b"half of i")
     tasklist.clean()
     assert not directory.exists()
 
