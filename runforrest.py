@@ -38,7 +38,7 @@ import time
 import types
 from functools import cache, partial, partialmethod, reduce
 from graphlib import TopologicalSorter
-from types import CellType, CodeType, FunctionType, MemberDescriptorType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from zlib import crc32
 
 try:
@@ -92,9 +92,11 @@ class Task:
     def __getattr__(self, name):
         sealed = vars(self).get("__sealed__", {})
         if name in sealed:
-            # The calls that a node needs are sealed before it, so that no pickle nests.
+            # The calls that a node needs are sealed in one list with it, as a pickle of
+            # calls in calls in calls would exceed the recursion limit.
             value = sealed[name]()[-1] if name == "__node__" else sealed[name]()
             return vars(self).setdefault(name, value)
+        # One that has run, or was read, has a runtime, and is no part of a graph.
         if name[:2] == "__" or name in _OUTCOME or "runtime" in vars(self):
             raise AttributeError(f"this task has no {name!r} (has it run?)")
         return Task(getattr, (self, name), {})
@@ -105,7 +107,7 @@ class Task:
     def __call__(self, /, *args, **kwargs):
         return Task(self, args, kwargs)
 
-    def __iter__(self):
+    def __iter__(self):  # or Python would try task[0], task[1], ... for ever
         raise TypeError(f"{self} can't be iterated or searched before it is evaluated")
 
     def __eq__(self, other):
@@ -147,7 +149,10 @@ def evaluate(task):
 
 
 def _in_order(task):
-    """List all tasks that a task is made of, those that another one needs before it."""
+    """List all tasks that a task is made of, and itself last: no task before its parts.
+
+    A CycleError is raised if it is made of itself.
+    """
     needs, stack = {}, list(_tasks_in(task))
     while stack:
         call = stack.pop()
@@ -161,16 +166,16 @@ _CONTAINERS = {list, tuple, set, frozenset, dict}
 
 
 def _tasks_in(data):
-    stack, seen = [data], {}
+    stack, seen = [data], set()
     while stack:
         item = stack.pop()
         if type(item) is Task:
             yield item
         elif type(item) in _CONTAINERS and id(item) not in seen:
-            seen[id(item)] = item
+            seen.add(id(item))
             parts = [*item, *item.values()] if type(item) is dict else list(item)
             if not (_CONTAINERS | {Task}).isdisjoint(map(type, parts)):
-                stack.extend(reversed(parts))
+                stack.extend(reversed(parts))  # to find the first one first
 
 
 def _resolve(data, results):
@@ -186,28 +191,30 @@ def _resolve(data, results):
 # Turn it into bytes, with all that it needs of the script -----------------------------
 
 
-def _seal(value, names, buffers=None):
+def _seal(value, names, buffers=None, shared=()):
     """Pickle a value, and note the names of the script's globals that it refers to.
 
     Return a function that restores the value, and can be pickled whatever the value is.
-    It shares the memory of arrays with all that it restores, if there is a list for it.
+    buffers: a list to put large arrays in without copying them; all values that are
+        restored share them
+    shared: a dictionary of id to name of those globals that the value itself contains
     """
     try:
-        share = getattr(buffers, "append", None)
-        pickled = _dump(pickle, [value], names, buffer_callback=share)
+        share = None if buffers is None else buffers.append
+        pickled = _dump(pickle, [value], names, shared=shared, buffer_callback=share)
         return partial(pickle.loads, pickled, buffers=buffers)
     except Exception:  # dill can pickle more, but takes much longer
         import dill
 
-        pickled = _dump(dill, [value], names)
+        pickled = _dump(dill, [value], names, shared=shared)
         return partial(pickle.loads, pickled)
 
 
-def _dump(library, values, names, by_value=False, **options):
+def _dump(library, values, names, by_value=False, shared=(), **options):
     """Pickle values one after the other, with one memory of what there was already."""
     stream = io.BytesIO()
     pickler = _pickler(library.Pickler)(stream, 5, **options)
-    pickler.names, pickler.by_value = names, by_value
+    pickler.names, pickler.by_value, pickler.shared = names, by_value, shared
     for value in values:
         pickler.dump(value)
     return stream.getvalue()
@@ -219,23 +226,40 @@ def _pickler(kind):
 
 
 def _load_all(pickled):
-    """Yield these values; who gets one of them may do something before the next."""
+    """Yield these values, up to a None; each is loaded when the one before was used."""
     return iter(pickle.Unpickler(io.BytesIO(pickled)).load, None)
 
 
-_NAMED = type, FunctionType, type(cache(id))
+_NAMED = type, FunctionType, type(cache(id))  # what functools.cache makes has a name
+_MEMBER = types.MemberDescriptorType  # what is in a slot, or in C
+_LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
+_TYPING = "NewType", "ParamSpec", "TypeAliasType", "TypeVar"  # dill sends their names
 
 
 def _reduce(pickler, obj):
-    """Say how to pickle what would not be the same when it is restored, or can't be."""
+    """Say how to restore an object that pickle, and dill, can't, or restore wrongly.
+
+    As all such functions, return a function, its arguments, and what to put into the
+    object that it makes, after that is known to others; or a name; or NotImplemented.
+    """
     kind = type(obj)
+    if id(obj) in pickler.shared:
+        getter = operator.attrgetter(pickler.shared[id(obj)])
+        return getter, (sys.modules["__main__"],)
     if isinstance(obj, _NAMED):
         return _reduce_named(obj, pickler.names, pickler.by_value)
     if kind is CellType:  # empty first, as it may contain the function it belongs to
         contents = {"cell_contents": obj.cell_contents} if obj != CellType() else {}
+        # That calls types.CellType(), as pickle would look for it under another name.
         return operator.methodcaller("CellType"), (types,), (None, contents)
     if kind is ModuleType:
+        if sys.modules.get(obj.__name__) is not obj:
+            raise TypeError(f"{obj!r} can't be imported by its name")
         return importlib.import_module, (obj.__name__,)
+    if kind is MethodType:
+        name, parts = getattr(obj, "__name__", ""), (obj.__func__, obj.__self__)
+        if getattr(obj.__self__, name, None) != obj:  # but a wrapper's, or super()'s
+            return operator.methodcaller("MethodType", *parts), (types,)
     if kind in _LOCKS:  # dill would restore them as locked
         return _LOCKS[kind], ()
     if kind.__module__ == "typing" and kind.__name__ in _TYPING:
@@ -246,59 +270,68 @@ def _reduce(pickler, obj):
         parts += getattr(obj, "__constraints__", ())
         return partial(kind, obj.__name__, *parts, **options), ()
     if issubclass(kind, io.IOBase) or kind.__name__ == "memmap":
-        writable = not {*"wax+2"}.isdisjoint(str(getattr(obj, "mode", "r")))
+        mode = str(getattr(obj, "mode", "r"))  # which gzip calls 2 if it is "w"
+        writable = not {*"wax+2"}.isdisjoint(mode)
         if writable and obj is not sys.__stdout__ and obj is not sys.__stderr__:
             raise TypeError(f"{obj!r} is open for writing: open it in a task instead")
-    own_init = type(kind.__init__) is FunctionType is not type(kind.__reduce__)
-    if issubclass(kind, BaseException) and own_init:
+    own_init = type(kind.__init__) is FunctionType
+    own_reduce = type(kind.__reduce__) is FunctionType
+    if issubclass(kind, BaseException) and own_init and not own_reduce:
         # To call such an __init__ with the args that it left behind might not work.
-        slots = [k for k in dir(kind) if type(getattr(kind, k)) is MemberDescriptorType]
+        slots = [k for k in dir(kind) if type(getattr(kind, k)) is _MEMBER]
         state = {k: v for k in slots if (v := getattr(obj, k, None)) is not None}
         state |= {**vars(obj), "args": obj.args}
         return copyreg.__newobj__, (kind, *obj.args), state
     return NotImplemented
 
 
-_TYPING = "NewType", "ParamSpec", "TypeAliasType", "TypeVar"  # dill sends their names
-_LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
-
-
 def _reduce_named(obj, names, by_value):
     """Restore a function or a class by its name, or from what it is made of."""
-    of_script = obj.__module__ == "__main__"
-    path, module = obj.__qualname__.split("."), sys.modules.get(obj.__module__)
+    of_script, module = obj.__module__ == "__main__", sys.modules.get(obj.__module__)
+    path = getattr(obj, "__qualname__", "").split(".")  # a cached partial has none
     has_name = reduce(lambda part, name: getattr(part, name, None), path, module) is obj
     if has_name and not (of_script and by_value):
         if of_script:
             names.append(path[0])
         return obj.__qualname__
-    if type(obj) is FunctionType and module and obj.__globals__ is vars(module):
-        if of_script:
-            names.extend(_globals_of(obj.__code__))
-        return _reduce_function(obj)
+    if type(obj) is FunctionType:
+        home = obj.__globals__.get("__name__")  # functools.wraps changes the __module__
+        if home in sys.modules and obj.__globals__ is vars(sys.modules[home]):
+            if home == "__main__":
+                names.extend(_globals_of(obj.__code__, len(sys.modules)))
+            return _reduce_function(obj, home)
     if isinstance(obj, type) and of_script:
         return _reduce_class(obj)
     return NotImplemented
 
 
 @cache
-def _globals_of(code):
-    """The names of all globals and submodules that a function, or one in it, uses."""
+def _globals_of(code, count):
+    """The names of all globals and submodules that a function, or one in it, uses.
+
+    count: how many modules are loaded, as the submodules are found among them
+    """
     import dis
     import re
 
-    loads = re.compile("LOAD_NAME|.*_GLOBAL").match
-    found = {i.argval for i in dis.get_instructions(code) if loads(i.opname)}
-    used = set(code.co_names)
-    found |= {name for name in sys.modules if used >= {*name.split(".")}}
-    inner = (const for const in code.co_consts if type(const) is CodeType)
-    return found.union(*map(_globals_of, inner))
+    is_global = re.compile("LOAD_NAME|.*_GLOBAL").match
+    operations = {(i.opname, i.argval) for i in dis.get_instructions(code)}
+    found = {name for operation, name in operations if is_global(operation)}
+    if "IMPORT_NAME" in dict(operations):
+        found.add("__package__")  # relative imports need it
+    values = (vars(sys.modules["__main__"]).get(name) for name in found)
+    aliases = [value.__name__ for value in values if type(value) is ModuleType]
+    used = {*code.co_names, *".".join(aliases).split(".")}
+    found |= {name for name in list(sys.modules) if used >= {*name.split(".")}}
+    inner = [const for const in code.co_consts if type(const) is CodeType]
+    return found.union(*(_globals_of(code, count) for code in inner))
 
 
 def _reduce_class(cls):
     """Restore a class first, and then what is in it, which may refer to the class."""
     import re
 
+    # What has to be there when the class is made, and what is made together with it:
     given = "__module__", "__slots__", "__orig_bases__"
     made_anew = "getset_descriptor", "member_descriptor", "_abc_data"
     state = {k: v for k, v in vars(cls).items() if type(v).__name__ not in made_anew}
@@ -307,28 +340,30 @@ def _reduce_class(cls):
     if "_member_map_" in state:  # an Enum makes its members while it is made itself
         members = cls.__members__
         body |= {name: member.value for name, member in members.items()}
+        # It also makes these, and all _names_ but a user's _missing_.
         made = re.compile("__new__|__new_member__|_(?!missing_)[a-z].*_$").match
         state = {k: v for k, v in state.items() if k not in body and not made(k)}
         state["__members__"] = {name: vars(member) for name, member in members.items()}
-    fill, bases = operator.methodcaller("update", body), cls.__bases__
-    if type(cls) is not type:  # such as that of a TypedDict
+    bases = cls.__bases__
+    if type(cls) is not type:  # that of a TypedDict has another base than was written
         bases = body.pop("__orig_bases__", bases)
+    fill = operator.methodcaller("update", body)
     args = cls.__name__, bases, {"metaclass": type(cls)}, fill
     return types.new_class, args, state, None, None, _set_attributes
 
 
-def _reduce_function(function):
+def _reduce_function(function, home):
     """Restore a function without dill, whose import takes five times a bare start."""
-    names = "__kwdefaults__", "__dict__", "__annotations__", "__doc__", "__module__"
-    names += "__qualname__", "__type_params__"
-    state = {k: getattr(function, k) for k in names if hasattr(function, k)}
-    code, module = marshal.dumps(function.__code__), function.__module__
+    keys = "__kwdefaults__", "__dict__", "__annotations__", "__doc__", "__module__"
+    keys += "__qualname__", "__type_params__"
+    state = {k: getattr(function, k) for k in keys if hasattr(function, k)}
+    code = marshal.dumps(function.__code__)
     args = function.__name__, function.__defaults__, function.__closure__
-    return _new_function, (code, module, *args), (None, state)
+    return _new_function, (code, home, *args), (None, state)
 
 
-def _new_function(code, module, *args):
-    scope = vars(importlib.import_module(module))
+def _new_function(code, home, *args):
+    scope = vars(importlib.import_module(home))
     return FunctionType(marshal.loads(code), scope, *args)
 
 
@@ -342,29 +377,38 @@ def _set_attributes(cls, attributes):
 def _definitions(names):
     """Pickle the globals of the script with these names, and all that they refer to.
 
-    Return bytes of a dictionary of functions, classes and modules, and of dictionaries
-    of other things, which may need those to be loaded; and why others are in none.
+    Return bytes of a dictionary of functions, classes and modules, and of one for each
+    other thing, after those that it refers to, as it may need them to be loaded; a
+    dictionary that tells why others are in none; and the ids and names of the things.
     """
-    first, then, absent = {}, {}, {}
+    first, then, absent, seen = {}, {}, {}, set()
     if not names:
-        return _dump(pickle, [None], []), absent
+        return _dump(pickle, [None], []), absent, {}
     import dill
 
-    submodules = {name: sys.modules[name] for name in sys.modules if "." in name}
+    submodules = {k: v for k, v in sys.modules.copy().items() if "." in k}
     script = submodules | vars(sys.modules["__main__"])
-    names.append("__package__")  # for relative imports
-    for name in names:  # which are getting more
-        if name in script and name not in first | then | absent:
-            value = script[name]
-            try:
-                _dump(dill, [value], names, by_value=True)
-                part = first if isinstance(value, (*_NAMED, ModuleType)) else then
-                part[name] = value
-            except Exception as error:
-                absent[name] = repr(error)
-    # What was found last needs none of what was found before.
-    parts = [first, *({name: then[name]} for name in reversed(then))]
-    return _dump(dill, [*parts, None], [], by_value=True), absent
+
+    def add(names):
+        for name in names:
+            if name in script and name not in seen:
+                seen.add(name)
+                value, needs = script[name], []
+                try:
+                    _dump(dill, [value], needs, by_value=True)
+                except Exception as error:
+                    absent[name] = repr(error)
+                add(needs)
+                if name not in absent:
+                    part = first if isinstance(value, (*_NAMED, ModuleType)) else then
+                    part[name] = value
+
+    add(names)
+    parts = [first, *({name: value} for name, value in then.items())]
+    pickled = _dump(dill, [*parts, None], [], by_value=True)
+    # A pickler asks no reducer for what is built in, so that can't be shared.
+    shared = {id(v): k for k, v in then.items() if type(v).__module__ != "builtins"}
+    return pickled, absent, shared
 
 
 # Write and read a file ----------------------------------------------------------------
@@ -451,8 +495,8 @@ def _blame(node, error):
     """Tell which arguments of a call it was that could not be pickled."""
     fun, args, kwargs = node
     for name, value in [("fun", fun), *enumerate(args), *kwargs.items()]:
-        try:
-            _seal(value, [])
+        try:  # without tasks, as these have their own turn
+            _seal(_resolve(value, dict.fromkeys(_tasks_in(value))), [])
         except Exception:
             called, kind = getattr(fun, "__name__", "a task"), type(value).__qualname__
             error.add_note(f"It is in argument {name!r} of {called}, a {kind}.")
@@ -464,6 +508,9 @@ def _freeze(task, metadata):
     *calls, _ = _in_order(task)
     try:
         node = _seal([*calls, task.__node__], names)
+        *frozen.__definitions__, shared = _definitions(names)
+        if shared:  # what is both a global and in an argument has to arrive as one
+            node = _seal([*calls, task.__node__], names, shared=shared)
         frozen.__sealed__ = {"__node__": node, "metadata": _seal(metadata, [])}
     except Exception as error:
         for call in calls + [task, defer(TaskList.schedule, metadata=metadata)]:
@@ -473,17 +520,27 @@ def _freeze(task, metadata):
     frozen.__python__ = "{}.{}".format(*sys.version_info)
     frozen.__path__ = [os.path.abspath(path) for path in sys.path]
     frozen.__argv__ = sys.argv
-    frozen.__definitions__ = _definitions(names)
     return frozen
 
 
-def _finish(task, started, value, error):
-    """Put the outcome into such a task."""
-    vars(task).pop("__node__", None)
+def _finish(task, started, value, error, report=""):
+    """Put the outcome into a task that was read from a file."""
+    vars(task).pop("__node__", None)  # or what has changed its arguments were stored
     task.__sealed__ |= {"returnvalue": _seal(value, [], [])}
-    task.__sealed__ |= {"errorvalue": _seal(error, [])}
+    task.__sealed__ |= {"errorvalue": partial(_reported, _seal(error, []), report)}
     task.runtime = time.perf_counter() - started
     return task
+
+
+def _reported(restore, report):
+    """Restore an error with its traceback; or another that tells why it can't be."""
+    try:
+        error = restore()
+    except Exception as cause:
+        error = cause
+    if report:
+        error.add_note(report)
+    return error
 
 
 # Run one file -------------------------------------------------------------------------
@@ -495,18 +552,21 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     This writes to `__main__`, `sys.path` and `sys.argv`: use a process of its own.
     """
     process, outfile = os.getpid(), os.path.abspath(outfile)
-    if os.path.lexists(outfile) and not os.path.isfile(outfile):
-        raise ValueError(f"{outfile!r} isn't a file: choose another name")
+    is_file = os.path.isfile(outfile) and not os.path.samefile(infile, outfile)
+    if os.path.lexists(outfile) and not is_file:
+        raise ValueError(f"{outfile!r} is the infile, or no file: choose another name")
     origin = _origin(infile)
     task, started = _load(infile), time.perf_counter()
-    definitions, absent = task.__definitions__
+    absent = {}
     reserve = bytes(1 << 22)  # for telling what went wrong if all other memory is used
     try:
         if task.__python__ != "{}.{}".format(*sys.version_info):
             raise RuntimeError(f"run it with Python {task.__python__} or schedule anew")
         sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
         sys.argv[:] = task.__argv__
-        for pickled in [definitions] + ([_load(sessionfile)[0]] if sessionfile else []):
+        session = [_load(sessionfile)] if sessionfile else []
+        for pickled, reasons in [task.__definitions__, *session]:
+            absent |= reasons
             for part in _load_all(pickled):
                 vars(sys.modules["__main__"]).update(part)
         value = evaluate(task)
@@ -519,17 +579,16 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
         del reserve
         import traceback
 
-        if isinstance(error, NameError) and error.name in absent:
-            error.add_note(f"{error.name} did not come along: {absent[error.name]}")
+        for name, reason in absent.items():
+            if type(error) in (NameError, AttributeError) and repr(name) in str(error):
+                error.add_note(f"{name} did not come along: {reason}")
         report = "".join(traceback.format_exception(error))
         try:
-            copy = _seal(error, [])()
-            copy.add_note(report)
-            _seal(copy, [])()  # as whoever reads it does
+            _seal(error, [])().add_note(report)  # as whoever reads it does
+            told = error
         except Exception:
-            copy = RuntimeError(traceback.format_exception_only(error)[0].strip())
-            copy.add_note(report)
-        _write(outfile, _finish(task, started, None, copy), "fail", origin)
+            told = RuntimeError(traceback.format_exception_only(error)[0].strip())
+        _write(outfile, _finish(task, started, None, told, report), "fail", origin)
         if do_print:
             traceback.print_exception(error)
         if do_raise and not isinstance(error, SystemExit):  # whose code might be 0
@@ -547,12 +606,12 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
 
     todo, done, fail = (os.path.join(directory, state, name) for state in _STATES)
     out = f"{todo}.out"
-    patience = time.monotonic() + (5 if alive is None else 0)  # seconds
+    patience = time.monotonic() + (5 if alive is None else 0)  # seconds, for executors
     try:
         while (claim := _claim(todo)) is None:
             if time.monotonic() > patience or not os.path.exists(todo):
                 return None
-            time.sleep(0.1)  # an executor may try again what is about to be dead
+            time.sleep(0.1)  # a task that an executor tries again may be dying still
     except PermissionError as error:  # it is somebody else's
         return todo, error
     alive = _lifeline()[0] if alive is None else alive
@@ -610,7 +669,9 @@ def _execute(arguments, claim, autokill, logfile, alive):
     import subprocess
     import threading
 
-    path = os.pathsep.join(map(os.fspath, sys.path))
+    # It has to find what this process finds, and gives the task the PYTHONPATH of old.
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = os.pathsep.join(map(os.fspath, [*sys.path, here]))
     lifeline = f"{alive}:{os.environ.get('PYTHONPATH', '')}"
     environment = {"PYTHONPATH": path, "RUNFORREST": lifeline}
     with open(logfile or os.devnull, "ab") as log:
@@ -624,14 +685,18 @@ def _execute(arguments, claim, autokill, logfile, alive):
             pass_fds=[claim.fileno(), alive],
         )
     # As long as it isn't reaped, nobody else gets its number, which is its group's too.
-    wait, args = process.wait, ()
+    wait = process.wait
     if hasattr(os, "waitid"):  # which macOS has since Python 3.13
-        wait, args = os.waitid, (os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    waiter = threading.Thread(target=wait, args=args, daemon=True)
+        wait = partial(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    def wait_for_end():
+        with suppress(ChildProcessError):  # if the caller ignores SIGCHLD
+            wait()
+
+    waiter = threading.Thread(target=wait_for_end, daemon=True)
     try:
-        if autokill is None:
-            with suppress(ChildProcessError):  # if the caller ignores SIGCHLD
-                wait(*args)
+        if autokill is None:  # without the time that it takes to start a thread
+            wait_for_end()
         else:
             waiter.start()
             waiter.join(float(autokill))
@@ -652,7 +717,7 @@ def _execute(arguments, claim, autokill, logfile, alive):
 def _follow(alive):
     """Kill this process and its children when a pipe ends, or there is data in it."""
     try:
-        # The pipe is opened anew, as it has only one owner each time that it is opened.
+        # The pipe is opened anew, and stays open, as each opening has its own owner.
         pipe = os.open(f"/proc/self/fd/{alive}", os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(pipe, fcntl.F_SETSIG, 9)  # SIGKILL
@@ -663,6 +728,11 @@ def _follow(alive):
         pass
     except (OSError, AttributeError):  # no Linux: a thread has to wait for it
         _thread.start_new_thread(_kill_at_end_of, (alive,))
+
+
+def _kill_at_end_of(alive):
+    os.read(alive, 1)
+    os.killpg(0, 9)
 
 
 class _LastOfAll:
@@ -677,11 +747,6 @@ class _LastOfAll:
         kill(0, 15)
 
 
-def _kill_at_end_of(alive):
-    os.read(alive, 1)
-    os.killpg(0, 9)
-
-
 # Run many -----------------------------------------------------------------------------
 
 
@@ -694,10 +759,10 @@ def _read(path, reason=None):
     try:
         task = _load(path)
         if not os.path.dirname(path).endswith("todo"):
-            task.returnvalue, error = task.returnvalue, task.errorvalue
-            del task.__sealed__["returnvalue"]  # which might be large
+            error = task.errorvalue
+            task.returnvalue = task.__sealed__.pop("returnvalue")()  # not kept twice
             reason = error if reason is None else reason
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # a value can do anything as it is loaded
         reason = error if reason is None else reason
     if reason is not None:
         task.returnvalue, task.errorvalue = None, reason
@@ -740,7 +805,8 @@ class _Run:
             for future in futures:
                 future.cancel()
             if os.getpid() == process:  # and not a fork that left the loop
-                os.write(leash, bytes(4096))  # seen even if a fork keeps it open
+                # One for each process, which see it even if a fork keeps the pipe open.
+                os.write(leash, bytes(4096))
             os.close(leash)
             if os.getpid() == process and not sys.is_finalizing():
                 pool.terminate()
@@ -772,7 +838,7 @@ class TaskList:
     ):
         exists = os.path.lexists(directory)
         if exists and not os.path.isdir(directory):
-            raise ValueError(f"{directory!r} is a file: choose another directory")
+            raise ValueError(f"{directory!r} is no directory: choose another name")
         if exists and not exist_ok and not noschedule_if_exist:
             raise RuntimeError(
                 f"TaskList directory {directory!r} exists already: choose another, or"
@@ -789,8 +855,11 @@ class TaskList:
         self._cleaner = os.getpid() if post_clean else None
 
     def __del__(self):
-        if vars(self).get("_cleaner") == os.getpid():  # and not a copy in a task
+        if vars(self).get("_cleaner") == os.getpid():  # and not a fork
             self.clean()
+
+    def __getstate__(self):
+        return {**vars(self), "_cleaner": None}  # it is the original that cleans up
 
     def __repr__(self):
         counts = (f"{state}={len(self._names(state))}" for state in _STATES)
@@ -838,7 +907,7 @@ class TaskList:
 
         nprocesses: how many run at a time
         print_errors: print the full stack trace of each error
-        save_session: send all globals of the script, not only those tasks refer to
+        save_session: send all globals of the script, not only those that tasks refer to
         autokill: seconds after which to kill a task and all processes it has started
         executor: a concurrent.futures.Executor that runs them, instead of nprocesses
         """
@@ -856,7 +925,7 @@ class TaskList:
             if os.path.lexists(session) and not _is_ours(session):
                 raise FileExistsError(f"{session!r} is in the way: move it elsewhere")
             names = [name for name in vars(sys.modules["__main__"]) if name[:2] != "__"]
-            _write(session, _definitions(names), "todo")
+            _write(session, _definitions(names)[:2], "todo")
             options += ["-s", session]
         work = partial(_run_file, self._directory, autokill, self._logfile, options)
         return _Run(self, work, nprocesses, executor)
@@ -882,8 +951,10 @@ class TaskList:
             directory = os.path.join(self._directory, part)
             for name in _files(directory):
                 path = os.path.join(directory, name)
-                with suppress(PermissionError):  # it is somebody else's
-                    if (part != "." or name[:11] == "session.pkl") and _is_ours(path):
+                # It may be somebody else's, or somebody else removes it, too.
+                with suppress(PermissionError, FileNotFoundError):
+                    session = name.removesuffix(".tmp") == "session.pkl"
+                    if (part != "." or session) and _is_ours(path):
                         _remove(path)
             with suppress(OSError):  # a user's file is in it
                 os.rmdir(os.path.abspath(directory))
@@ -896,7 +967,7 @@ def main(args=None):
     """Run one task file, as `python -m runforrest` does, and return the exit code."""
     args = sys.argv[1:] if args is None else args
     if len(args) == 2 and not any(arg.startswith("-") for arg in args):
-        return run_task(*args)
+        return run_task(*args)  # as argparse takes as long as all else here
     import argparse
 
     add = (parser := argparse.ArgumentParser("python -m runforrest")).add_argument
@@ -911,10 +982,10 @@ def main(args=None):
 if _is_program:
     import gc
 
-    gc.freeze()  # nothing of this needs to be looked through at the end
+    gc.freeze()  # the garbage collector need not look through this at the end
     script = sys.modules["__main__"] = ModuleType("__main__")
-    script.__builtins__ = builtins
-    del script  # it is cleaned up at the end, before the modules that it uses
+    script.__builtins__ = builtins  # as in every module that Python runs, and for dill
+    del script  # or it would not be cleaned up before the modules that it uses
     alive, _, path = os.environ.pop("RUNFORREST", "").partition(":")
     if alive:
         os.environ["PYTHONPATH"] = path

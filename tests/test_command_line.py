@@ -327,13 +327,25 @@ def test_a_system_that_is_not_posix_is_told_what_is_needed():
     assert "ImportError: runforrest needs a POSIX system" in process.stderr
 
 
+def test_the_infile_is_refused_as_the_outfile_and_stays(infile, tmp_path):
+    path = infile("defer(outer, 6, 4)")
+    content = path.read_bytes()
+    (tmp_path / "link").symlink_to(path)
+    for name in path, os.path.relpath(path, tmp_path), "link":
+        process = runforrest(path, name, cwd=tmp_path)
+        assert process.returncode != 0
+        assert "is the infile" in process.stderr
+    assert path.read_bytes() == content
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_an_outfile_that_is_no_file_is_refused_and_stays(infile, tmp_path):
     path = infile("defer(outer, 6, 4)")
     os.mkfifo(tmp_path / "pipe")
     for name in "pipe", "/dev/null", ".":
         process = runforrest(path, name, cwd=tmp_path)
         assert process.returncode != 0
-        assert "isn't a file: choose another name" in process.stderr
+        assert "no file: choose another name" in process.stderr
     assert (tmp_path / "pipe").is_fifo()
     assert Path(os.devnull).is_char_device()
 

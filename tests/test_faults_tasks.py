@@ -166,7 +166,9 @@ def raise_a_picky_error():
     raise Picky("first", "second")
 
 def raise_an_error_that_can_not_be_loaded():
-    raise Unloadable("too bad")
+    error = Unloadable("too bad")
+    error.state = "what can't be loaded"
+    raise error
 
 class Hostile:
     def refuse(self, *_):

@@ -1,5 +1,6 @@
 """The files of a task list: who makes them, what is in them, who may remove them."""
 
+import copy
 import gc
 import itertools
 import os
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -256,6 +258,15 @@ def test_what_can_not_be_pickled_is_named_and_leaves_nothing_behind(directory):
         [note] = raised.value.__notes__
         assert name in note and "generator" in note
     assert files_in(directory) == ["done", "fail", "todo"]
+
+
+def test_only_the_call_whose_argument_can_not_be_pickled_is_named(directory):
+    task = defer(len, [1 for _ in "ab"])
+    for generator in [None] * 99 + [(1 for _ in "ab")] + [None] * 999:
+        task = defer(print, [task], generator, sep=task)
+    with pytest.raises(TypeError, match="pickle") as raised:
+        TaskList(directory).schedule(task)
+    assert raised.value.__notes__ == ["It is in argument 1 of print, a generator."]
 
 
 def test_a_file_is_loaded_with_dill_or_pickle_by_hand(script):
@@ -566,9 +577,35 @@ def test_clean_finds_its_own_files_among_those_of_the_user(directory):
 def test_a_copy_of_a_task_file_elsewhere_is_the_users(directory):
     tasklist = fill(directory)
     (path,) = (directory / "fail").iterdir()
+    list(tasklist.run(save_session=True))
     shutil.copy(path, directory / "result.pkl")
+    shutil.copy(directory / "session.pkl", directory / "session.pkl.bak")
     tasklist.clean()
-    assert files_in(directory) == ["result.pkl"]
+    assert files_in(directory) == ["result.pkl", "session.pkl.bak"]
+
+
+def test_two_can_clean_the_same_directory_at_the_same_time(directory):
+    tasklist = TaskList(directory)
+    for _ in range(20):
+        tasklist.schedule(defer(abs, -1))
+    for path in list((directory / "todo").iterdir()):
+        for number in range(20):
+            name = f"{str(number).zfill(19)}{path.name[19:]}"
+            os.link(path, directory / "todo" / name)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(tasklist.clean) for _ in range(4)]:
+            done.result()
+    assert not directory.exists()
+
+
+def test_a_copy_of_a_task_list_does_not_remove_it(directory):
+    tasklist = TaskList(directory, post_clean=True)
+    tasklist.schedule(defer(abs, -1))
+    copies = [copy.copy(tasklist), dill.loads(dill.dumps(tasklist))]
+    assert {repr(one) for one in copies} == {repr(tasklist)}
+    del copies
+    gc.collect()
+    assert counts(directory) == [1, 0, 0]
 
 
 def test_a_task_list_that_lives_as_long_as_its_script_is_removed_with_it(script):

@@ -16,10 +16,12 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import processes_of, wait_for
 
+import runforrest
 from runforrest import TaskList, defer
 
 
@@ -480,7 +482,7 @@ print(time.monotonic() - started < 30, len(list(tasklist.todo_tasks())))
     "autokill", ["None", "60", "__import__('decimal').Decimal(60)"]
 )
 def test_a_caller_that_ignores_the_end_of_its_children_runs_tasks(autokill, script):
-    output = script.run(f"""
+    process = script.start(f"""
 import pathlib, signal, sys
 from runforrest import TaskList, defer
 
@@ -491,7 +493,7 @@ tasklist.schedule(defer(abs, -1))
 for task in tasklist.run(autokill={autokill}):
     print(task.returnvalue)
 """)
-    assert output == "1\n"
+    assert process.communicate(timeout=60) == ("1\n", "")
 
 
 # Print the errors ---------------------------------------------------------------------
@@ -588,6 +590,93 @@ for save_session in (False, True):
     tasklist.schedule(task)
 """)
     assert [int(line) > 0 for line in output.splitlines()] == [True, True]
+
+
+def test_an_error_that_knows_how_to_be_pickled_has_its_traceback_too(script):
+    output = script.run("""
+import json
+from runforrest import TaskList, defer
+
+class Mine(Exception):
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+    def __reduce__(self):
+        return Mine, (self.a, self.b)
+
+def fail(text):
+    if text:
+        json.loads(text)
+    raise Mine(1, 2)
+
+tasklist = TaskList("tasklist")
+for text in "{", "":
+    tasklist.schedule(defer(fail, text))
+for task in tasklist.run(nprocesses=1):
+    print(type(task.errorvalue).__name__, "in fail" in task.errorvalue.__notes__[0])
+""")
+    assert output == "JSONDecodeError True\nMine True\n"
+
+
+def test_another_script_is_told_the_traceback_of_an_error_that_it_can_not_load(script):
+    script.run("""
+from runforrest import TaskList, defer
+
+class Mine(Exception):
+    pass
+
+def fail():
+    raise Mine("too bad")
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(fail))
+list(tasklist.run())
+""")
+    output = script.run(
+        """
+from runforrest import TaskList
+
+for task in TaskList("tasklist", exist_ok=True, pre_clean=False).fail_tasks():
+    print(type(task.errorvalue).__name__, *task.errorvalue.__notes__)
+""",
+        name="other.py",
+    )
+    assert output.startswith("AttributeError")
+    assert "in fail" in output
+    assert "Mine: too bad" in output
+
+
+def test_the_error_tells_why_what_only_a_session_could_send_is_missing(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+numbers = (n for n in range(3))
+
+def use():
+    return eval("next(numbers)")
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(use))
+for task in tasklist.run(save_session=True):
+    print(type(task.errorvalue).__name__, *task.errorvalue.__notes__)
+""")
+    assert output.startswith("NameError")
+    assert "numbers did not come along: TypeError" in output
+
+
+def test_the_error_tells_why_the_class_of_an_argument_is_missing(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+class Numbers:
+    some = (n for n in range(3))
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(str, Numbers()))
+for task in tasklist.run():
+    print(type(task.errorvalue).__name__, *task.errorvalue.__notes__)
+""")
+    assert output.startswith("AttributeError")
+    assert "Numbers did not come along: TypeError" in output
 
 
 def test_a_session_leaves_what_python_knows_about_the_script_behind(script):
@@ -744,6 +833,31 @@ for task in tasklist.run():
         print(error, error.second)
 """)
     assert output == "1 and 2 2\n"
+
+
+def test_the_module_is_found_from_a_working_directory_that_does_not_have_it(script):
+    """As in a notebook, where the module was found in the working directory of then."""
+    source = Path(runforrest.__file__).read_text()
+    script.write(source, "runforrest.py")
+    (script.directory / "below").mkdir()
+    output = script.run("""
+import os
+from pathlib import Path
+import sys
+
+def has_it(path):
+    return (Path(path) / "runforrest.py").exists()
+
+sys.path[:] = ["", *(path for path in sys.path if not has_it(path))]
+from runforrest import TaskList, defer
+
+os.chdir("below")
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+for task in tasklist.run():
+    print(task.returnvalue, task.errorvalue)
+""")
+    assert output == "1 None\n"
 
 
 @pytest.mark.parametrize("end", ["return 'child'", "raise KeyError('child')"])

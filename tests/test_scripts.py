@@ -33,6 +33,12 @@ def call(fun, *args, **kwargs):
 """
 
 FUNCTIONS = {
+    "a function that remembers, and has no name": """
+        from functools import cache, partial
+
+        power = cache(partial(pow, 2))
+        print(call(power, 5))  # 32
+        """,
     "a function": """
         def double(x):
             return 2 * x
@@ -211,6 +217,74 @@ FUNCTIONS = {
             return a + b
 
         print(call(add, 1, 2), add.__name__)  # 6 add
+        """,
+    "a decorator of another module that refers to what it returns": """
+        from beside import counted
+
+        @counted
+        def factorial(n):
+            return 1 if n < 2 else n * factorial(n - 1)
+
+        class Account:
+            @counted
+            def get(self, x):
+                return x
+
+        def use():
+            return factorial(5), factorial.calls
+
+        print(call(factorial, 5), call(use))  # 120 (120, 5)
+        print(call(Account().get, 1))  # 1
+        """,
+    "methods that are not found under their names": """
+        def without_wraps(fun):
+            def wrapper(self, *args):
+                return "wrapped", fun(self, *args)
+            return wrapper
+
+        class Model:
+            @without_wraps
+            def fit(self, x):
+                return x
+            def __hidden(self, x):
+                return x + 1
+            def use_hidden(self):
+                return call(self.__hidden, 1)
+            def name(self):
+                return "model"
+            alias, short = name, lambda self: "short"
+
+        class Better(Model):
+            def name(self):
+                return "better"
+            def use_super(self):
+                return call(super().name), call(self.name), call(self.alias)
+
+        print(call(Model().fit, 1), Model().use_hidden())  # ('wrapped', 1) 2
+        print(call(Model().short), *Better().use_super())  # short model better model
+        """,
+    "what is both an argument and a global": """
+        from array import array
+
+        class Steps:
+            def __init__(self):
+                self.count = 0
+            def run(self, fun, times):
+                for i in range(times):
+                    fun(i)
+                return self.count
+
+        steps, grid, offset = Steps(), array("i", [1, 2]), 1
+
+        def fill(i):
+            steps.count += offset
+            grid[i] = 5
+
+        def solve(cells, fun):
+            fun(0)
+            return list(cells), list(grid)
+
+        print(call(steps.run, fill, 2), call(solve, grid, fill))  # 2 ([5, 2], [5, 2])
         """,
     "a decorator without wraps": """
         def doubled(fun):
@@ -1088,6 +1162,21 @@ NAMES = {
 
         print(call(tag, "<a/>"))  # a
         """,
+    "submodules of a module with another name": """
+        import concurrent as together
+        import concurrent.futures
+        import xml.dom as tree
+        import xml.dom.minidom
+
+        def tag(text):
+            return tree.minidom.parseString(text).documentElement.tagName
+
+        def use(text):
+            with together.futures.ThreadPoolExecutor(1) as pool:
+                return pool.submit(tag, text).result()
+
+        print(call(tag, "<a/>"), call(use, "<b/>"))  # a b
+        """,
     "a submodule as a value": """
         import xml.dom
 
@@ -1095,6 +1184,51 @@ NAMES = {
             return xml.dom
 
         print(call(find).__name__)  # xml.dom
+        """,
+    "a submodule that is imported after a task has failed without it": """
+        import xml
+
+        def name():
+            return xml.dom.minidom.__name__
+
+        print(run(defer(name)).returnvalue)  # None
+        import xml.dom.minidom
+
+        print(call(name))  # xml.dom.minidom
+        """,
+    "a constant that is needed to load another global": """
+        offset = 40
+
+        class Key:
+            def __init__(self, x):
+                self.x = x
+
+            def __hash__(self):
+                return hash(self.x + offset)
+
+            def __eq__(self, other):
+                return self.x == other.x
+
+        table = {Key(1): 2}
+
+        def look():
+            return table[Key(1)]
+
+        def add(fun):
+            return offset + fun()
+
+        print(call(add, look))  # 42
+        """,
+    "globals that need each other": """
+        def even(n):
+            return n == 0 or table["odd"](n - 1)
+
+        def odd(n):
+            return n != 0 and table["even"](n - 1)
+
+        table = {"even": even, "odd": odd}
+
+        print(call(table["even"], 7))  # False
         """,
     "a submodule that only other functions use": """
         import email.mime.text
@@ -3078,6 +3212,14 @@ NEWER = {  # than Python 3.11
 
         print(call(swap, (1, 2)), call(use))  # (2, 1) Pair
         """,
+    "a type alias that refers to itself": """
+        type Json = dict[str, Json] | list[Json] | str
+
+        def keys(data: Json) -> list[str]:
+            return list(data)
+
+        print(call(keys, {"a": "b"}))  # ['a']
+        """,
     "nested quotes in f-strings and an override": """
         from typing import override
 
@@ -3307,6 +3449,17 @@ OUT_OF_REACH = {
         def use():
             return thing.fileno()
         """,
+    "a module that is not imported by its name": """
+        import importlib.util
+
+        open("json.py", "w").write("N = 42")
+        spec = importlib.util.spec_from_file_location("json", "json.py")
+        thing = importlib.util.module_from_spec(spec)  # by its name
+        spec.loader.exec_module(thing)
+
+        def use():
+            return thing.N
+        """,
     "a context variable": """
         from contextvars import ContextVar
 
@@ -3337,6 +3490,7 @@ LIMITS = {
     "a namedtuple with another name than its global",
     "a sentinel as an argument",
     "a sentinel that is pickled by its name",
+    "a type alias that refers to itself",
     "an Enum that makes its members",
 }
 
@@ -3369,13 +3523,29 @@ def expected(source):
     return comments
 
 
+BESIDE = """
+import functools
+
+def double(x):
+    return 2 * x
+
+class Thing:
+    kind = 'thing'
+
+def counted(fun):
+    @functools.wraps(fun)
+    def wrapper(*args):
+        wrapper.calls += 1
+        return fun(*args)
+    wrapper.calls = 0
+    return wrapper
+"""
+
+
 @pytest.fixture
 def elsewhere(tmp_path, script):
     """A directory to run scripts in, which are in another one beside a module."""
-    script.write(
-        "def double(x):\n    return 2 * x\n\n\nclass Thing:\n    kind = 'thing'\n",
-        name="scripts/beside.py",
-    )
+    script.write(BESIDE, name="scripts/beside.py")
     directory = tmp_path / "elsewhere"
     directory.mkdir()
     return directory
@@ -3544,6 +3714,21 @@ def test_module_of_a_package(python, script, tmp_path):
         """
     script.write(PRELUDE + dedent(source), name="package/script.py")
     assert python("-m", "package.script", cwd=tmp_path) == "(42, 42, 42) 2\n"
+
+
+def test_module_of_a_package_where_only_a_function_imports(python, script, tmp_path):
+    script.write("", name="package/__init__.py")
+    script.write("def double(x): return 2 * x", name="package/beside.py")
+    source = """
+        def use(x):
+            from . import beside
+
+            return beside.double(x)
+
+        print(call(use, 21))
+        """
+    script.write(PRELUDE + dedent(source), name="package/script.py")
+    assert python("-m", "package.script", cwd=tmp_path) == "42\n"
 
 
 def test_package_with_a_main_module(python, script, tmp_path):
