@@ -718,7 +718,7 @@ def _follow(alive):
     """Kill this process and its children when a pipe ends, or there is data in it."""
     try:
         # The pipe is opened anew, and stays open, as each opening has its own owner.
-        pipe = os.open(f"/proc/self/fd/{alive}", os.O_RDONLY | os.O_NONBLOCK)
+        pipe = os.open(f"/proc/self/fd/{alive}", os.O_RDONLY)
         fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(pipe, fcntl.F_SETSIG, 9)  # SIGKILL
         fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)

@@ -532,6 +532,7 @@ def leave_files_of_the_user(directory):
         place.mkdir(exist_ok=True)
         for name in (
             "notes.txt",
+            "zebra.txt",
             ".hidden",
             "2024",
             "20240131.csv",
