@@ -195,6 +195,7 @@ def _seal(value, names, buffers=None, shared=()):
     """Pickle a value, and note the names of the script's globals that it refers to.
 
     Return a function that restores the value, and can be pickled whatever the value is.
+
     buffers: a list to put large arrays in without copying them; all values that are
         restored share them
     shared: a dictionary of id to name of those globals that the value itself contains
@@ -579,9 +580,10 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
         del reserve
         import traceback
 
-        for name, reason in absent.items():
-            if type(error) in (NameError, AttributeError) and repr(name) in str(error):
-                error.add_note(f"{name} did not come along: {reason}")
+        if type(error) in (NameError, AttributeError):  # of 'name', or of 'name.part'
+            told = str(error).replace(".", "'")
+            for name in [name for name in absent if repr(name) in told]:
+                error.add_note(f"{name} did not come along: {absent[name]}")
         report = "".join(traceback.format_exception(error))
         try:
             _seal(error, [])().add_note(report)  # as whoever reads it does

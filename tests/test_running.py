@@ -669,14 +669,19 @@ from runforrest import TaskList, defer
 
 class Numbers:
     some = (n for n in range(3))
+    def first(self):
+        return next(self.some)
 
 tasklist = TaskList("tasklist")
 tasklist.schedule(defer(str, Numbers()))
+tasklist.schedule(defer(Numbers.first, 1))
 for task in tasklist.run():
-    print(type(task.errorvalue).__name__, *task.errorvalue.__notes__)
+    print(task.errorvalue, *task.errorvalue.__notes__)
 """)
-    assert output.startswith("AttributeError")
-    assert "Numbers did not come along: TypeError" in output
+    for missing in "'Numbers'", "'Numbers.first'":
+        assert f"Can't get attribute {missing}" in output
+    reason = "Numbers did not come along: TypeError"
+    assert output.count(reason) == 2 * 2  # in the notes, and in the tracebacks
 
 
 def test_a_session_leaves_what_python_knows_about_the_script_behind(script):
