@@ -264,7 +264,7 @@ FUNCTIONS = {
         print(call(Model().short), *Better().use_super())  # short model better model
         """,
     "what is both an argument and a global": """
-        from array import array
+        from collections import deque
 
         class Steps:
             def __init__(self):
@@ -274,7 +274,7 @@ FUNCTIONS = {
                     fun(i)
                 return self.count
 
-        steps, grid, offset = Steps(), array("i", [1, 2]), 1
+        steps, grid, offset = Steps(), deque([1, 2]), 1
 
         def fill(i):
             steps.count += offset
