@@ -261,9 +261,13 @@ def test_a_debugger_stops_in_the_frame_of_the_function_that_failed(infile, tmp_p
     assert type(load(tmp_path / "out").errorvalue) is ZeroDivisionError
 
 
-def test_a_file_of_another_version_of_python_says_which_one_to_use(infile, tmp_path):
+@pytest.mark.parametrize("minor", [0, 999])
+def test_a_file_of_another_version_of_python_says_which_one_to_use(
+    minor, infile, tmp_path
+):
     path = infile("defer(outer, 6, 4)")
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.version_info = 3, 999")
+    other = f"import sys; sys.version_info = 3, {minor}"
+    (tmp_path / "sitecustomize.py").write_text(other)
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"}
     process = runforrest(path, tmp_path / "out", env=environment)
     assert process.returncode == 1

@@ -663,6 +663,24 @@ for task in tasklist.run(save_session=True):
     assert "numbers did not come along: TypeError" in output
 
 
+def test_an_error_of_another_kind_is_not_explained_by_what_did_not_come_along(script):
+    output = script.run("""
+from runforrest import TaskList, defer
+
+numbers = (n for n in range(3))
+
+def use():
+    return "numbers" in globals() or {}["numbers"]
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(use))
+for task in tasklist.run(save_session=True):
+    print(task.errorvalue, *task.errorvalue.__notes__)
+""")
+    assert "KeyError: 'numbers'" in output
+    assert "did not come along" not in output
+
+
 def test_the_error_tells_why_the_class_of_an_argument_is_missing(script):
     output = script.run("""
 from runforrest import TaskList, defer
@@ -1139,6 +1157,19 @@ def test_a_damaged_file_is_kept_as_it_is_and_yielded_with_the_reason(
     assert intact.returnvalue == 2
     assert (tmp_path / "tasklist" / "fail" / path.name).read_bytes() == content
     assert count(tmp_path, "tasklist/todo/*") == 0
+
+
+def test_a_result_that_was_damaged_is_replaced_when_its_task_runs_again(
+    tasklist, tmp_path
+):
+    schedule(tasklist, defer(abs, -1))
+    (path,) = (tmp_path / "tasklist" / "todo").iterdir()
+    task = path.read_bytes()
+    assert [task.returnvalue for task in tasklist.run()] == [1]
+    (tmp_path / "tasklist" / "done" / path.name).write_bytes(task[:10])
+    path.write_bytes(task)
+    assert [task.returnvalue for task in tasklist.run()] == [1]
+    assert [task.returnvalue for task in tasklist.done_tasks()] == [1]
 
 
 # Run elsewhere ------------------------------------------------------------------------
