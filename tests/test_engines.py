@@ -153,6 +153,10 @@ class Site:
     def count(self, state):
         return len(list((self.directory / "tasklist" / state).glob("*.pkl")))
 
+    def results(self):
+        tasklist = TaskList(self.directory / "tasklist", noschedule_if_exist=True)
+        return [(task.metadata, task.returnvalue) for task in tasklist.done_tasks()]
+
     def journal(self, event):
         """The words of all lines of the journal that begin with this one."""
         path = self.directory / "journal"
@@ -225,9 +229,7 @@ def check_recipe(site, line, journaled=range(100, 130), printed=True):
     assert [site.count(state) for state in ("todo", "done", "fail")] == [0, count, 0]
     values = [(number, number**2) for number in NUMBERS]
     values += [(number, number) for number in journaled]
-    tasklist = TaskList(site.directory / "tasklist", noschedule_if_exist=True)
-    done = [(task.metadata, task.returnvalue) for task in tasklist.done_tasks()]
-    assert done == values
+    assert site.results() == values
     if printed:
         told = [tuple(map(int, row.split())) for row in output.splitlines()]
         assert sorted(told) == values
