@@ -810,7 +810,7 @@ class _Run:
                 # One for each process, which see it even if a fork keeps the pipe open.
                 os.write(leash, bytes(4096))
             os.close(leash)
-            if os.getpid() == process and not sys.is_finalizing():
+            if not sys.is_finalizing():
                 pool.terminate()
                 pool.join()
             os.close(alive)

@@ -399,6 +399,30 @@ print(count, tasklist)
     assert output.endswith("todo=0, done=4, fail=0)\n")
 
 
+def test_a_fork_that_breaks_out_of_the_loop_goes_on_without_a_warning(script):
+    process = script.start(
+        """
+import os
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist")
+for number in range(4):
+    tasklist.schedule(defer(abs, -number))
+for task in tasklist.run(nprocesses=2):
+    child = os.fork()
+    if child == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(7) if child == 0 else print(tasklist)
+""",
+        python=(sys.executable, "-W", "error"),
+    )
+    output, errors = process.communicate(timeout=60)
+    assert output.startswith("7\n" * 4 + "TaskList(")
+    assert output.endswith("todo=0, done=4, fail=0)\n")
+    assert errors == ""
+
+
 def test_a_loop_is_left_at_once_though_many_run_and_a_fork_goes_on(script):
     output = script.run("""
 import os, signal, time
