@@ -816,6 +816,9 @@ class _Run:
             os.close(alive)
 
 
+_cleaners = {}  # directory: the process and the id of the TaskList that cleans it up
+
+
 class TaskList:
     """A directory with tasks, and what runs them.
 
@@ -854,14 +857,13 @@ class TaskList:
             self.clean()
         self._make_directories()
         open(logfile or os.devnull, "a").close()  # if it can't be written, say so now
-        self._cleaner = os.getpid() if post_clean else None
+        _cleaners[self._directory] = post_clean and (os.getpid(), id(self))
 
     def __del__(self):
-        if vars(self).get("_cleaner") == os.getpid():  # and not a fork
+        directory = vars(self).get("_directory")
+        if _cleaners.get(directory) == (os.getpid(), id(self)):  # no fork, and no copy
+            del _cleaners[directory]
             self.clean()
-
-    def __getstate__(self):
-        return {**vars(self), "_cleaner": None}  # it is the original that cleans up
 
     def __repr__(self):
         counts = (f"{state}={len(self._names(state))}" for state in _STATES)

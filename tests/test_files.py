@@ -609,6 +609,26 @@ def test_a_copy_of_a_task_list_does_not_remove_it(directory):
     assert counts(directory) == [1, 0, 0]
 
 
+def test_a_task_list_does_not_remove_what_a_newer_one_has_scheduled(directory):
+    old = TaskList(directory, post_clean=True)
+    new = TaskList(directory, exist_ok=True, post_clean=True)
+    new.schedule(defer(abs, -1))
+    del old
+    gc.collect()
+    assert [task.returnvalue for task in new.run()] == [1]
+    del new
+    gc.collect()
+    assert not directory.exists()
+
+
+def test_a_task_list_does_not_remove_what_a_newer_one_shall_keep(directory):
+    old = TaskList(directory, post_clean=True)
+    TaskList(directory, exist_ok=True).schedule(defer(abs, -1))
+    del old
+    gc.collect()
+    assert counts(directory) == [1, 0, 0]
+
+
 def test_a_task_list_that_lives_as_long_as_its_script_is_removed_with_it(script):
     process = script.start("""
 from runforrest import TaskList, defer
