@@ -296,10 +296,14 @@ def _reduce_named(obj, names, by_value):
             names.append(path[0])
         return obj.__qualname__
     if type(obj) is FunctionType:
-        home = obj.__globals__.get("__name__")  # functools.wraps changes the __module__
-        if home in sys.modules and obj.__globals__ is vars(sys.modules[home]):
+        # functools.wraps changes the __module__, and %run of IPython the __name__; it
+        # also copies all that is in the dictionary to another one, which does as well.
+        home = obj.__globals__.get("__name__") or obj.__module__
+        used = _globals_of(obj.__code__, len(sys.modules))
+        scope = vars(sys.modules[home]) if home in sys.modules else None
+        if scope and all(obj.__globals__.get(k) is scope.get(k) for k in used):
             if home == "__main__":
-                names.extend(_globals_of(obj.__code__, len(sys.modules)))
+                names.extend(used)
             return _reduce_function(obj, home)
     if isinstance(obj, type) and of_script:
         return _reduce_class(obj)

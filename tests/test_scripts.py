@@ -263,6 +263,39 @@ FUNCTIONS = {
         print(call(Model().fit, 1), Model().use_hidden())  # ('wrapped', 1) 2
         print(call(Model().short), *Better().use_super())  # short model better model
         """,
+    "functions of a file that was run to copy its globals": """
+        source = '''
+        import sqlite3
+
+        database, offset, count = sqlite3.connect(":memory:"), 40, [0]
+
+        class Wrong(Exception):
+            pass
+
+        def add(x):
+            count[0] += 1
+            return x + offset
+
+        def use(x):
+            return add(x) + add(0), count
+
+        def fail():
+            raise Wrong(offset)
+        '''
+        scope = {"__name__": "__main__"}
+        exec(source, scope)
+        globals().update(scope)
+        scope["__name__"] = None
+        print(call(use, 1))  # (81, [2])
+        print(isinstance(run(defer(fail)).errorvalue, Wrong))  # True
+        """,
+    "a function of a file whose globals were copied, and changed since": """
+        scope = {"__name__": "__main__", "offset": 40}
+        exec("def add(x): return x + offset", scope)
+        globals().update(scope)
+        offset, scope["__name__"] = 1, None
+        print(call(add, 1))  # 41
+        """,
     "what is both an argument and a global": """
         from collections import deque
 
@@ -3821,6 +3854,16 @@ def test_ipython_with_a_command(python):
 def test_ipython_with_a_script(python, script):
     path = script.write("%precision 3\n" + ORDINARY, name="scripts/script.ipy")
     assert "42 True" in python("-m", "IPython", "--simple-prompt", path).splitlines()
+
+
+def test_a_script_that_was_run_by_ipython(python, script):
+    """It can be used after that, as IPython has copied its globals."""
+    unused = "import sqlite3\nunused = sqlite3.connect(':memory:')\n"
+    path = script.write(ORDINARY + unused)
+    lines = "\n".join([f"%run {path}", *ORDINARY.splitlines()[-2:]])
+    path = script.write(lines, name="scripts/notebook.ipy")
+    printed = python("-m", "IPython", "--simple-prompt", path)
+    assert printed.splitlines().count("42 True") == 2
 
 
 def test_cells_of_a_notebook(python, script):
