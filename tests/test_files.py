@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -84,6 +85,13 @@ def test_a_file_in_place_of_the_directory_is_refused_and_not_touched(tmp_path):
         with pytest.raises((ValueError, TypeError, RuntimeError), match="file"):
             TaskList(path, **options)
     assert path.read_text() == "precious"
+
+
+def test_a_file_ends_in_the_checksum_of_what_is_before_it(directory):
+    TaskList(directory).schedule(defer(abs, -1))
+    (path,) = (directory / "todo").iterdir()
+    content = path.read_bytes()
+    assert zlib.crc32(content[:-4]) == int.from_bytes(content[-4:], "little")
 
 
 def test_a_task_list_is_removed_with_its_object_if_post_clean_says_so(directory):
@@ -537,6 +545,7 @@ def leave_files_of_the_user(directory):
             "2024",
             "20240131.csv",
             "20240131235959123456.csv",
+            "123456789012345678-123456789.pkl",
             "data.pkl",
             "session.pkl",
             "data.pkl.out",

@@ -1017,7 +1017,8 @@ def test_what_has_a_mode_and_is_no_file_can_be_an_argument(tasklist):
     assert [value.mode for value in task.returnvalue] == ["w", "w"]
 
 
-def test_what_a_task_printed_before_it_was_killed_is_in_the_log(script):
+def test_what_a_task_printed_before_it_was_killed_is_in_the_log(script, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     script.run("""
 import os
 from runforrest import TaskList, defer
@@ -1264,6 +1265,11 @@ def test_the_arguments_and_their_defaults_are_those_of_the_readme():
     )
 
 
+def test_a_limit_of_many_years_is_one(tasklist):
+    schedule(tasklist, defer(abs, -1))
+    assert [task.returnvalue for task in tasklist.run(autokill=999_999_999)] == [1]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -1273,7 +1279,7 @@ def test_the_arguments_and_their_defaults_are_those_of_the_readme():
         {"nprocesses": 1.5},
         {"nprocesses": None},
         {"autokill": 0},
-        {"autokill": 1e10},
+        {"autokill": 1e9},
         {"autokill": -1},
         {"autokill": "1"},
         {"autokill": float("nan")},
