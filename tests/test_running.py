@@ -16,7 +16,6 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from conftest import processes_of, wait_for
@@ -884,8 +883,7 @@ for task in tasklist.run():
 
 def test_the_module_is_found_from_a_working_directory_that_does_not_have_it(script):
     """As in a notebook, where the module was found in the working directory of then."""
-    source = Path(runforrest.__file__).read_text()
-    script.write(source, "runforrest.py")
+    (script.directory / "runforrest.py").symlink_to(runforrest.__file__)
     (script.directory / "below").mkdir()
     output = script.run("""
 import os
