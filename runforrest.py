@@ -793,7 +793,8 @@ class _Run:
         from multiprocessing.pool import ThreadPool
 
         while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
-            pass  # so that no pipe gets the number of a standard stream that is closed
+            # No pipe, and no file of a task, is to be taken for a standard stream.
+            os.set_inheritable(spare, True)
         os.close(spare)
         process, (alive, leash) = os.getpid(), os.pipe()
         pool, futures = ThreadPool(self._nprocesses), []

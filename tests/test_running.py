@@ -460,11 +460,12 @@ out = os.dup(1)
 for descriptor in 0, 1, 2:
     os.close(descriptor)
 tasklist = TaskList("tasklist")
-tasklist.schedule(defer(abs, -1))
+for descriptor in 1, 2:
+    tasklist.schedule(defer(os.write, descriptor, b"this is lost"))
 for task in tasklist.run():
-    os.write(out, str(task.returnvalue).encode())
+    os.write(out, f"{task.returnvalue} {task.errorvalue}\\n".encode())
 """)
-    assert output == "1"
+    assert output == "12 None\n12 None\n"
 
 
 @pytest.mark.skipif(
