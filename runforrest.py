@@ -253,6 +253,8 @@ def _reduce(pickler, obj):
         contents = {"cell_contents": obj.cell_contents} if obj != CellType() else {}
         # That calls types.CellType(), as pickle would look for it under another name.
         return operator.methodcaller("CellType"), (types,), (None, contents)
+    if kind is CodeType:
+        return marshal.loads, (marshal.dumps(obj),)
     if kind is ModuleType:
         if sys.modules.get(obj.__name__) is not obj:
             raise TypeError(f"{obj!r} can't be imported by its name")
@@ -263,6 +265,8 @@ def _reduce(pickler, obj):
             return operator.methodcaller("MethodType", *parts), (types,)
     if kind in _LOCKS:  # dill would restore them as locked
         return _LOCKS[kind], ()
+    if kind is partialmethod:  # which Python 3.14 can't make without its arguments
+        return partial(kind, obj.func, *obj.args, **obj.keywords), ()
     if kind.__module__ == "typing" and kind.__name__ in _TYPING:
         made_of = "__supertype__", "__value__"
         parts = [getattr(obj, name) for name in made_of if hasattr(obj, name)]
@@ -340,6 +344,8 @@ def _reduce_class(cls):
     given = "__module__", "__slots__", "__orig_bases__"
     made_anew = "getset_descriptor", "member_descriptor", "_abc_data"
     state = {k: v for k, v in vars(cls).items() if type(v).__name__ not in made_anew}
+    if state.pop("__annotate_func__", None):  # it refers to all that is in the class
+        state["__annotations__"] = _annotations(cls)
     body = {k: state.pop(k) for k in given if k in state}
     body["__qualname__"] = cls.__qualname__
     if "_member_map_" in state:  # an Enum makes its members while it is made itself
@@ -359,17 +365,26 @@ def _reduce_class(cls):
 
 def _reduce_function(function, home):
     """Restore a function without dill, whose import takes five times a bare start."""
-    keys = "__kwdefaults__", "__dict__", "__annotations__", "__doc__", "__module__"
+    keys = "__kwdefaults__", "__dict__", "__doc__", "__module__"
     keys += "__qualname__", "__type_params__"
     state = {k: getattr(function, k) for k in keys if hasattr(function, k)}
-    code = marshal.dumps(function.__code__)
+    state["__annotations__"] = _annotations(function)
     args = function.__name__, function.__defaults__, function.__closure__
-    return _new_function, (code, home, *args), (None, state)
+    return _new_function, (function.__code__, home, *args), (None, state)
 
 
 def _new_function(code, home, *args):
-    scope = vars(importlib.import_module(home))
-    return FunctionType(marshal.loads(code), scope, *args)
+    return FunctionType(code, vars(importlib.import_module(home)), *args)
+
+
+def _annotations(obj):
+    """Those of a function or a class; as text if they can't be evaluated (yet)."""
+    try:
+        return obj.__annotations__
+    except Exception:
+        from annotationlib import Format, get_annotations
+
+        return get_annotations(obj, format=Format.STRING)
 
 
 def _set_attributes(cls, attributes):
@@ -391,15 +406,15 @@ def _definitions(names):
         return _dump(pickle, [None], []), absent, {}
     import dill
 
-    submodules = {k: v for k, v in sys.modules.copy().items() if "." in k}
-    script = submodules | vars(sys.modules["__main__"])
+    script, submodules = sys.modules["__main__"], [m for m in sys.modules if "." in m]
 
     def add(names):
         for name in names:
-            if name in script and name not in seen:
+            if name not in seen and name in [*vars(script), *submodules]:
                 seen.add(name)
-                value, needs = script[name], []
-                try:
+                needs = []
+                try:  # to get an attribute imports what `lazy import` did not yet
+                    value = getattr(script, name, sys.modules.get(name))
                     _dump(dill, [value], needs, by_value=True)
                 except Exception as error:
                     absent[name] = repr(error)
@@ -563,7 +578,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     origin = _origin(infile)
     task, started = _load(infile), time.perf_counter()
     absent = {}
-    reserve = bytes(1 << 22)  # for telling what went wrong if all other memory is used
+    reserve = bytes(1 << 24)  # for telling what went wrong if all other memory is used
     try:
         if task.__python__ != "{}.{}".format(*sys.version_info):
             raise RuntimeError(f"run it with Python {task.__python__} or schedule anew")

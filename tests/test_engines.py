@@ -448,7 +448,8 @@ executor = Client(scheduler_file="scheduler.json").get_executor(pure=False)
 """,
     "processes": """
 from concurrent.futures import ProcessPoolExecutor
-executor = ProcessPoolExecutor(2)
+from multiprocessing import get_context
+executor = ProcessPoolExecutor(2, get_context("fork"))
 """,
     "threads": """
 from concurrent.futures import ThreadPoolExecutor

@@ -8,6 +8,7 @@ import inspect
 import operator
 import os
 import queue
+import re
 import resource
 import subprocess
 import sys
@@ -414,7 +415,8 @@ for task in tasklist.run(nprocesses=2):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 os._exit(7) if child == 0 else print(tasklist)
 """,
-        python=(sys.executable, "-W", "error"),
+        # Newer Pythons warn of a fork beside threads, too, which is the script's affair.
+        python=(sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"),
     )
     output, errors = process.communicate(timeout=60)
     assert output.startswith("7\n" * 4 + "TaskList(")
@@ -721,7 +723,7 @@ for task in tasklist.run():
     print(task.errorvalue, *task.errorvalue.__notes__)
 """)
     for missing in "'Numbers'", "'Numbers.first'":
-        assert f"Can't get attribute {missing}" in output
+        assert re.search(f"(attribute|path) {missing}", output)
     reason = "Numbers did not come along: TypeError"
     assert output.count(reason) == 2 * 2  # in the notes, and in the tracebacks
 
@@ -966,8 +968,9 @@ tasklist.schedule(defer(write))
 for task in tasklist.run():
     assert task.errorvalue is None, task.errorvalue
 """)
-    packed = (script.directory / "file.gz").read_bytes()
-    assert gzip.decompress(packed) == b"kept"
+    if sys.version_info < (3, 14):  # later ones don't write them at the end
+        packed = (script.directory / "file.gz").read_bytes()
+        assert gzip.decompress(packed) == b"kept"
     assert zipfile.ZipFile(script.directory / "file.zip").read("name") == b"kept"
 
 

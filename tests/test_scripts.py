@@ -744,13 +744,14 @@ FUNCTIONS = {
         """,
     "pools of processes in a task": """
         from concurrent.futures import ProcessPoolExecutor
-        from multiprocessing import Pool
+        from multiprocessing import get_context
 
         def double(x):
             return factor * x
 
         def use():
-            with Pool(2) as pool, ProcessPoolExecutor(1) as executor:
+            fork = get_context("fork")
+            with fork.Pool(2) as pool, ProcessPoolExecutor(1, fork) as executor:
                 return pool.map(double, [1, 2]), list(executor.map(double, [3]))
 
         factor = 2
@@ -1071,13 +1072,12 @@ GLOBALS = {
         print(call(use, "-n", "4"))  # (3, 4)
         """,
     "containers of the standard library": """
-        import itertools
         from collections import ChainMap, Counter, defaultdict, deque
         from types import MappingProxyType, SimpleNamespace
 
         default = 7
         table, count, last = defaultdict(lambda: default), Counter("abb"), deque([1], 1)
-        chain, numbers = ChainMap({}, {"a": 2}), itertools.count(5)
+        chain, numbers = ChainMap({}, {"a": 2}), iter(range(5, 9))
         proxy, space = MappingProxyType({"a": 1}), SimpleNamespace(a=1)
 
         def use():
@@ -3270,9 +3270,53 @@ NEWER = {  # than Python 3.11
         """,
 }
 
+NEWEST = {
+    "annotations that nobody evaluates": """
+        from dataclasses import dataclass
+        from typing import TYPE_CHECKING
+
+        if TYPE_CHECKING:
+            from nowhere import Missing
+
+        @dataclass
+        class Node:
+            value: Missing
+            next: Node | None = None
+            def last(self) -> Missing:
+                return self.next.last() if self.next else self.value
+
+        def use(node: Node, other: Missing = None):
+            return node.last(), Node(2), use.__annotations__, Node.__annotations__
+
+        last, node, *annotations = call(use, Node(1, Node(3)))
+        print(last, isinstance(node, Node))  # 3 True
+        print(annotations[0])  # {'node': 'Node', 'other': 'Missing'}
+        print(annotations[1])  # {'value': 'Missing', 'next': 'Node | None'}
+        """,
+    "annotations that are evaluated late": """
+        def before(node: Node) -> Node:
+            return before.__annotations__, Tree.__annotations__, node
+
+        class Tree:
+            node: Node
+            def get(self) -> Node:
+                return self.node
+
+        class Node:
+            tree: Tree
+
+        of_function, of_class, node = call(before, Node())
+        print(of_function == {"node": Node, "return": Node})  # True
+        print(of_class == {"node": Node}, isinstance(node, Node))  # True True
+        print(call(lambda tree: isinstance(tree, Tree), Tree()))  # True
+        """,
+}
+
 GROUPS = [FUNCTIONS, GLOBALS, NAMES, CLASSES, TYPES, EXCEPTIONS]
 if sys.version_info >= (3, 12):
     GROUPS.append(NEWER)
+if sys.version_info >= (3, 14):
+    GROUPS.append(NEWEST)
 SCRIPTS = {name: source for group in GROUPS for name, source in group.items()}
 
 # With save_session=True; what is found through its text is sent only then.
@@ -3429,9 +3473,9 @@ OUT_OF_REACH = {
             return thing.execute("select 1").fetchall()
         """,
     "a pool of processes": """
-        from multiprocessing import Pool
+        from multiprocessing import get_context
 
-        thing = Pool(1)  # pool
+        thing = get_context("fork").Pool(1)  # pool
 
         def use():
             return thing.map(abs, [-1])
