@@ -628,6 +628,7 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
     todo, done, fail = (os.path.join(directory, state, name) for state in _STATES)
     out = f"{todo}.out"
     patience = time.monotonic() + (5 if alive is None else 0)  # seconds, for executors
+    alive = _lifeline()[0] if alive is None else alive
     try:
         while (claim := _claim(todo)) is None:
             if time.monotonic() > patience or not os.path.exists(todo):
@@ -635,7 +636,6 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
             time.sleep(0.1)  # a task that an executor tries again may be dying still
     except PermissionError as error:  # it is somebody else's
         return todo, error
-    alive = _lifeline()[0] if alive is None else alive
     with claim:
         error, started = None, time.perf_counter()
         origin = _origin(claim.fileno())
@@ -675,7 +675,16 @@ def _claim(path):
     return None
 
 
-_lifeline = cache(os.pipe)  # nobody can write to it when this process is gone
+def _new_lifeline():
+    """Make a pipe to which nobody can write when this process is gone."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
+        # No pipe, and no file of a task, is to be taken for a standard stream.
+        os.set_inheritable(spare, True)
+    os.close(spare)
+    return os.pipe()
+
+
+_lifeline = cache(_new_lifeline)
 
 
 def _log(logfile, name, event):
@@ -807,11 +816,7 @@ class _Run:
         from concurrent.futures import as_completed
         from multiprocessing.pool import ThreadPool
 
-        while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
-            # No pipe, and no file of a task, is to be taken for a standard stream.
-            os.set_inheritable(spare, True)
-        os.close(spare)
-        process, (alive, leash) = os.getpid(), os.pipe()
+        process, (alive, leash) = os.getpid(), _new_lifeline()
         pool, futures = ThreadPool(self._nprocesses), []
         try:
             if self._executor is not None:
@@ -1014,8 +1019,8 @@ if _is_program:
     if alive:
         os.environ["PYTHONPATH"] = path
         _follow(int(alive))
-        if sys.stdout:  # what a task printed is seen at once, whatever happens to it
-            sys.stdout.reconfigure(line_buffering=True)
+        # What a task printed is seen at once, whatever happens to it.
+        sys.stdout.reconfigure(line_buffering=True)
     code = main()
     if alive and os.getpid() == os.getpgrp():  # and not a fork that the task let return
         sys.last_of_all = _LastOfAll()

@@ -415,7 +415,7 @@ for task in tasklist.run(nprocesses=2):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 os._exit(7) if child == 0 else print(tasklist)
 """,
-        # Newer Pythons warn of a fork beside threads, too, which is the script's affair.
+        # Newer Pythons warn of a fork beside threads, which is the script's affair.
         python=(sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"),
     )
     output, errors = process.communicate(timeout=60)
@@ -466,6 +466,24 @@ for descriptor in 1, 2:
     tasklist.schedule(defer(os.write, descriptor, b"this is lost"))
 for task in tasklist.run():
     os.write(out, f"{task.returnvalue} {task.errorvalue}\\n".encode())
+""")
+    assert output == "12 None\n12 None\n"
+
+
+def test_an_executor_without_standard_streams_runs_tasks(script):
+    output = script.run("""
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist")
+for descriptor in 1, 2:
+    tasklist.schedule(defer(os.write, descriptor, b"this is lost"))
+streams = 0, 3
+with ProcessPoolExecutor(1, get_context("fork"), os.closerange, streams) as executor:
+    for task in tasklist.run(executor=executor):
+        print(task.returnvalue, task.errorvalue)
 """)
     assert output == "12 None\n12 None\n"
 
