@@ -578,7 +578,8 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     origin = _origin(infile)
     task, started = _load(infile), time.perf_counter()
     absent = {}
-    reserve = bytes(1 << 24)  # for telling what went wrong if all other memory is used
+    # For telling what went wrong if all other memory, or all descriptors, are used:
+    reserve, spare = bytes(1 << 24), os.open(os.devnull, os.O_RDONLY)
     try:
         if task.__python__ != "{}.{}".format(*sys.version_info):
             raise RuntimeError(f"run it with Python {task.__python__} or schedule anew")
@@ -597,6 +598,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
         if os.getpid() != process:  # a fork that the task made ends as it likes
             raise
         del reserve
+        os.closerange(spare, spare + 1)  # which is no error if the task did so already
         import traceback
 
         if type(error) in (NameError, AttributeError):  # of 'name', or of 'name.part'

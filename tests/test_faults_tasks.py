@@ -134,6 +134,11 @@ def fill_memory_to_the_last_byte():
             error = reason
     raise error
 
+def open_files_until_there_are_too_many():
+    files = []
+    while True:
+        files.append(open(os.devnull))
+
 def return_more_than_fits_into_memory():
     value = ["x" * 300_000_000]
     limit_memory()
@@ -381,6 +386,11 @@ def test_a_task_that_needs_too_much_memory_has_failed(function, faulty):
 
 def test_a_task_that_leaves_no_memory_for_telling_so_has_failed(faulty):
     assert_failed("fill_memory_to_the_last_byte", faulty, "MemoryError")
+
+
+def test_a_task_that_leaves_no_descriptor_for_telling_so_has_failed(faulty):
+    name = "open_files_until_there_are_too_many"
+    assert_failed(name, faulty, "OSError", "Too many open files: '/dev/null'")
 
 
 def test_an_array_that_does_not_fit_into_memory_is_a_failure(script):
