@@ -572,9 +572,10 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
     This writes to `__main__`, `sys.path` and `sys.argv`: use a process of its own.
     """
     process, outfile = os.getpid(), os.path.abspath(outfile)
-    is_file = os.path.isfile(outfile) and not os.path.samefile(infile, outfile)
-    if os.path.lexists(outfile) and not is_file:
-        raise ValueError(f"{outfile!r} is the infile, or no file: choose another name")
+    old = os.path.isfile(outfile) and not os.path.samefile(infile, outfile)
+    new = not os.path.lexists(outfile) and os.path.isdir(os.path.dirname(outfile))
+    if not (old or new):
+        raise ValueError(f"{outfile!r} is the infile, no file, or in no directory")
     origin = _origin(infile)
     task, started = _load(infile), time.perf_counter()
     absent = {}

@@ -208,10 +208,15 @@ def test_an_infile_that_is_missing_or_broken_is_an_error_without_an_outfile(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_outfile_that_can_not_be_written_is_an_error(infile, tmp_path):
-    process = runforrest(infile("defer(abs, -1)"), tmp_path / "missing" / "out")
+def test_an_outfile_that_can_not_be_written_is_an_error_before_the_task_runs(
+    infile, tmp_path
+):
+    task = f"defer(os.mkdir, {str(tmp_path / 'made')!r})"
+    process = runforrest(infile(task), tmp_path / "missing" / "out")
     assert process.returncode not in (0, None)
-    assert "missing/out" in process.stderr
+    assert "missing/out' is" in process.stderr
+    assert "in no directory" in process.stderr
+    assert not (tmp_path / "made").exists()
 
 
 # Options ------------------------------------------------------------------------------
@@ -349,7 +354,7 @@ def test_an_outfile_that_is_no_file_is_refused_and_stays(infile, tmp_path):
     for name in "pipe", "/dev/null", ".":
         process = runforrest(path, name, cwd=tmp_path)
         assert process.returncode != 0
-        assert "no file: choose another name" in process.stderr
+        assert "no file, or" in process.stderr
     assert (tmp_path / "pipe").is_fifo()
     assert Path(os.devnull).is_char_device()
 
