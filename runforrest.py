@@ -216,6 +216,7 @@ def _dump(library, values, names, by_value=False, shared=(), **options):
     stream = io.BytesIO()
     pickler = _pickler(library.Pickler)(stream, 5, **options)
     pickler.names, pickler.by_value, pickler.shared = names, by_value, shared
+    pickler.scopes = {}
     for value in values:
         pickler.dump(value)
     return stream.getvalue()
@@ -248,7 +249,7 @@ def _reduce(pickler, obj):
         getter = operator.attrgetter(pickler.shared[id(obj)])
         return getter, (sys.modules["__main__"],)
     if isinstance(obj, _NAMED):
-        return _reduce_named(obj, pickler.names, pickler.by_value)
+        return _reduce_named(pickler, obj)
     if kind is CellType:  # empty first, as it may contain the function it belongs to
         contents = {"cell_contents": obj.cell_contents} if obj != CellType() else {}
         # That calls types.CellType(), as pickle would look for it under another name.
@@ -290,25 +291,17 @@ def _reduce(pickler, obj):
     return NotImplemented
 
 
-def _reduce_named(obj, names, by_value):
+def _reduce_named(pickler, obj):
     """Restore a function or a class by its name, or from what it is made of."""
     of_script, module = obj.__module__ == "__main__", sys.modules.get(obj.__module__)
     path = getattr(obj, "__qualname__", "").split(".")  # a cached partial has none
     has_name = reduce(lambda part, name: getattr(part, name, None), path, module) is obj
-    if has_name and not (of_script and by_value):
+    if has_name and not (of_script and pickler.by_value):
         if of_script:
-            names.append(path[0])
+            pickler.names.append(path[0])
         return obj.__qualname__
     if type(obj) is FunctionType:
-        # functools.wraps changes the __module__, and %run of IPython the __name__; it
-        # also copies all that is in the dictionary to another one, which does as well.
-        home = obj.__globals__.get("__name__") or obj.__module__
-        used = _globals_of(obj.__code__, len(sys.modules))
-        scope = vars(sys.modules[home]) if home in sys.modules else None
-        if scope and all(obj.__globals__.get(k) is scope.get(k) for k in used):
-            if home == "__main__":
-                names.extend(used)
-            return _reduce_function(obj, home)
+        return _reduce_function(pickler, obj)
     if isinstance(obj, type) and of_script:
         return _reduce_class(obj)
     return NotImplemented
@@ -363,18 +356,37 @@ def _reduce_class(cls):
     return types.new_class, args, state, None, None, _set_attributes
 
 
-def _reduce_function(function, home):
+def _reduce_function(pickler, function):
     """Restore a function without dill, whose import takes five times a bare start."""
+    scope, used = function.__globals__, _globals_of(function.__code__, len(sys.modules))
+    # functools.wraps changes the __module__, and %run of IPython the __name__; it also
+    # copies all that is in the dictionary to another one, which does as well.
+    home = scope.get("__name__") or function.__module__
+    known = vars(sys.modules[home]) if home in sys.modules else {}
+    own = {}
+    if not known or any(scope.get(k) is not known.get(k) for k in used):
+        home = pickler.scopes.setdefault(id(scope), {})  # which functions may share
+        own = {k: scope[k] for k in used if k in scope}
+    pickler.names += [k for k in used if "." in k or home == "__main__"]
     keys = "__kwdefaults__", "__dict__", "__doc__", "__module__"
     keys += "__qualname__", "__type_params__"
     state = {k: getattr(function, k) for k in keys if hasattr(function, k)}
     state["__annotations__"] = _annotations(function)
     args = function.__name__, function.__defaults__, function.__closure__
-    return _new_function, (function.__code__, home, *args), (None, state)
+    args = function.__code__, home, *args
+    return _new_function, args, (own, state), None, None, _fill_function
 
 
 def _new_function(code, home, *args):
-    return FunctionType(code, vars(importlib.import_module(home)), *args)
+    scope = home if type(home) is dict else vars(importlib.import_module(home))
+    return FunctionType(code, scope, *args)
+
+
+def _fill_function(function, state):
+    own, attributes = state
+    function.__globals__.update(own)
+    for name, value in attributes.items():
+        setattr(function, name, value)
 
 
 def _annotations(obj):

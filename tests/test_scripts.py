@@ -538,6 +538,36 @@ FUNCTIONS = {
         factor = "another one"
         print(call(namespace["double"], 21))  # 42
         """,
+    "functions made by exec that share a namespace with what can't be pickled": """
+        import threading
+        import xml.dom.minidom
+
+        namespace = {"secret": threading.local(), "xml": xml}
+        exec('''
+        count = 0
+        def add():
+            global count
+            count += 1
+        def get():
+            return count
+        def even(n):
+            return n == 0 or odd(n - 1)
+        def odd(n):
+            return n != 0 and even(n - 1)
+        def parse(text):
+            return xml.dom.minidom.parseString(text).documentElement.tagName
+        ''', namespace)
+        add, get, even = namespace["add"], namespace["get"], namespace["even"]
+        count = 7
+
+        def use():
+            add()
+            add()
+            return get(), even(5), namespace["parse"]("<a/>"), count
+
+        namespace = {"parse": namespace["parse"]}
+        print(call(use), get())  # (2, False, 'a', 7) 0
+        """,
     "a function made by eval": """
         factor = 2
         double = eval("lambda x: factor * x")
@@ -2664,6 +2694,33 @@ TYPES = {
             return Movie(name=movie["name"], year=movie["year"] + 1)
 
         print(call(age, Movie(name="a", year=1)))  # {'name': 'a', 'year': 2}
+        """,
+    "classes made by attrs": """
+        import threading
+
+        import attrs
+
+        secret = threading.local()
+
+        @attrs.define(order=True)
+        class Point:
+            x: int
+            tags: list = attrs.field(factory=list, hash=False)
+
+        @attrs.frozen
+        class Named(Point):
+            name: str = "a"
+
+        @attrs.define(slots=False)
+        class Open:
+            x: int = attrs.field(converter=int, default=1)
+
+        def use(named):
+            return Point(2) < Point(3), attrs.evolve(named, x=7), Open("5"), {named: 1}
+
+        ordered, named, other, table = call(use, Named(1, name="b"))
+        print(ordered, named, other)  # True Named(x=7, tags=[], name='b') Open(x=5)
+        print(isinstance(named, Named), other == Open(5))  # True True
         """,
     "a Protocol": """
         from typing import Protocol, runtime_checkable
