@@ -1249,15 +1249,15 @@ NAMES = {
         print(call(find).__name__)  # xml.dom
         """,
     "a submodule that is imported after a task has failed without it": """
-        import xml
+        import wsgiref
 
         def name():
-            return xml.dom.minidom.__name__
+            return wsgiref.headers.__name__
 
         print(run(defer(name)).returnvalue)  # None
-        import xml.dom.minidom
+        import wsgiref.headers
 
-        print(call(name))  # xml.dom.minidom
+        print(call(name))  # wsgiref.headers
         """,
     "a constant that is needed to load another global": """
         offset = 40
