@@ -101,6 +101,11 @@ class Task:
             raise AttributeError(f"this task has no {name!r} (has it run?)")
         return Task(getattr, (self, name), {})
 
+    def __setattr__(self, name, value):
+        if name[:2] != "__" and "runtime" not in vars(self):
+            raise TypeError(f"{self} can't be changed: tag it with schedule's metadata")
+        super().__setattr__(name, value)
+
     def __getitem__(self, key):
         return Task(operator.getitem, (self, key), {})
 
@@ -560,7 +565,7 @@ def _finish(task, started, value, error, report=""):
     vars(task).pop("__node__", None)  # or what has changed its arguments were stored
     task.__sealed__ |= {"returnvalue": _seal(value, [], [])}
     task.__sealed__ |= {"errorvalue": partial(_reported, _seal(error, []), report)}
-    task.runtime = time.perf_counter() - started
+    vars(task)["runtime"] = time.perf_counter() - started
     return task
 
 
@@ -800,7 +805,7 @@ def _read(path, reason=None):
     import shlex
 
     task = defer(None)
-    task.metadata = task.runtime = None
+    vars(task).update(metadata=None, runtime=None)
     try:
         task = _load(path)
         if not os.path.dirname(path).endswith("todo"):
