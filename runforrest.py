@@ -512,7 +512,7 @@ def _is_ours(path):
     """Whether a file has a name that this library gives, or was written by it."""
     name = os.path.basename(path)
     named = name[:19].isdigit() and name[28:] in _ENDS or name == "session.pkl.tmp"
-    with io.open(path, "rb") as file:  # noqa: UP020 - open is gone at Python's end
+    with open(path, "rb") as file:
         return named or _checksum(file) == _INTACT
 
 
@@ -833,11 +833,20 @@ class _Run:
         return len(self._names)
 
     def __iter__(self):
+        import atexit
         from concurrent.futures import as_completed
         from multiprocessing.pool import ThreadPool
 
         process, (alive, leash) = os.getpid(), _new_lifeline()
         pool, futures = ThreadPool(self._nprocesses), []
+
+        @cache  # as it might wait if the pipe is full
+        def stop():
+            if os.getpid() == process:  # and not a fork that left the loop
+                # One for each process, which see it even if a fork keeps the pipe open.
+                os.write(leash, bytes(4096))
+
+        atexit.register(stop)
         try:
             if self._executor is not None:
                 futures += [self._executor.submit(self._work, n) for n in self._names]
@@ -851,9 +860,8 @@ class _Run:
         finally:
             for future in futures:
                 future.cancel()
-            if os.getpid() == process:  # and not a fork that left the loop
-                # One for each process, which see it even if a fork keeps the pipe open.
-                os.write(leash, bytes(4096))
+            stop()
+            atexit.unregister(stop)
             os.close(leash)
             if not sys.is_finalizing():
                 pool.terminate()
@@ -861,7 +869,7 @@ class _Run:
             os.close(alive)
 
 
-_cleaners = {}  # directory: the process and the id of the TaskList that cleans it up
+_cleaners = {}  # directory: what cleans it up when its TaskList is gone
 
 
 class TaskList:
@@ -872,7 +880,7 @@ class TaskList:
     exist_ok: use it anyway, and
     pre_clean: remove all tasks that are in it, or
     noschedule_if_exist: run the tasks that are in it, and ignore what gets scheduled
-    post_clean: remove all tasks when this object is deleted
+    post_clean: remove all tasks when this object is deleted, or Python ends
     logfile: append to this file when tasks are scheduled, started, and done or failed,
         and what they print
     """
@@ -902,13 +910,15 @@ class TaskList:
             self.clean()
         self._make_directories()
         open(logfile or os.devnull, "a").close()  # if it can't be written, say so now
-        _cleaners[self._directory] = post_clean and (os.getpid(), id(self))
+        if self._directory in _cleaners:  # only the newest one may do so
+            _cleaners.pop(self._directory).detach()
+        if post_clean:
+            import copy
+            import weakref
 
-    def __del__(self):
-        directory = vars(self).get("_directory")
-        if _cleaners.get(directory) == (os.getpid(), id(self)):  # no fork, and no copy
-            del _cleaners[directory]
-            self.clean()
+            cleaner = weakref.finalize(self, copy.copy(self).clean)
+            os.register_at_fork(after_in_child=cleaner.detach)
+            _cleaners[self._directory] = cleaner
 
     def __repr__(self):
         counts = (f"{state}={len(self._names(state))}" for state in _STATES)

@@ -643,8 +643,10 @@ def test_a_task_list_does_not_remove_what_a_newer_one_shall_keep(directory):
     assert counts(directory) == [1, 0, 0]
 
 
-def test_a_task_list_that_lives_as_long_as_its_script_is_removed_with_it(script):
-    process = script.start("""
+@pytest.mark.parametrize("keep", ["", "sys.kept = tasklist"])
+def test_a_task_list_that_lives_as_long_as_its_script_is_removed_with_it(keep, script):
+    process = script.start(f"""
+import sys
 from runforrest import TaskList, defer
 
 def one():
@@ -654,8 +656,27 @@ tasklist = TaskList("tasklist", post_clean=True)
 tasklist.schedule(defer(one))
 for task in tasklist.run():
     print(task.returnvalue)
+{keep}
 """)
     assert process.communicate(timeout=60) == ("1\n", "")
+    assert files_in(script.directory) == ["script.py"]
+
+
+@pytest.mark.parametrize("end", ["del tasklist", "sys.exit()"])
+def test_a_fork_of_the_script_does_not_remove_its_task_list(end, script):
+    output = script.run(f"""
+import os, sys
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist", post_clean=True)
+tasklist.schedule(defer(abs, -1))
+if os.fork() == 0:
+    {end}
+    sys.exit()
+os.wait()
+print(tasklist)
+""")
+    assert "todo=1" in output
     assert files_in(script.directory) == ["script.py"]
 
 

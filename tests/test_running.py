@@ -378,6 +378,23 @@ print(next(run).returnvalue)
     wait_for(lambda: not processes_of(script.directory))
 
 
+def test_a_script_may_end_in_the_midst_of_a_run_that_post_clean_removes(script):
+    process = script.start("""
+import time
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist", post_clean=True)
+for _ in range(3):
+    tasklist.schedule(defer(abs, -1))
+for _ in range(30):
+    tasklist.schedule(defer(time.sleep, 60))
+run = iter(tasklist.run())
+print(next(run).returnvalue)
+""")
+    assert process.communicate(timeout=60) == ("1\n", "")
+    assert [path.name for path in script.directory.iterdir()] == ["script.py"]
+
+
 def test_a_fork_that_leaves_the_loop_does_not_end_it(script):
     output = script.run("""
 import os
