@@ -47,7 +47,7 @@ except ImportError as error:
     raise ImportError("runforrest needs a POSIX system: Linux, macOS, WSL") from error
 
 __version__ = "1.0.0"
-_is_program = __name__ == "__main__"
+_is_program = _is_loading = __name__ == "__main__"
 if _is_program:  # be the module that task files refer to; __main__ is the script's
     __name__ = "runforrest"
     sys.modules[__name__] = sys.modules["__main__"]
@@ -588,6 +588,7 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
 
     This writes to `__main__`, `sys.path` and `sys.argv`: use a process of its own.
     """
+    global _is_loading
     process, outfile = os.getpid(), os.path.abspath(outfile)
     old = os.path.isfile(outfile) and not os.path.samefile(infile, outfile)
     new = not os.path.lexists(outfile) and os.path.isdir(os.path.dirname(outfile))
@@ -608,6 +609,8 @@ def run_task(infile, outfile, sessionfile=None, do_print=False, do_raise=False):
             absent |= reasons
             for part in _load_all(pickled):
                 vars(sys.modules["__main__"]).update(part)
+        # All that it refers to is imported, so what uses a TaskList now, may do so.
+        _, _is_loading = task.__node__, False
         value = evaluate(task)
         if os.getpid() == process:  # and not a fork that the task let return
             _write(outfile, _finish(task, started, value, None), "done", origin)
@@ -869,6 +872,15 @@ class _Run:
             os.close(alive)
 
 
+def _refuse_while_loading():
+    """Don't let a task's process do all that its script does, with the same files."""
+    if _is_loading:
+        raise RuntimeError(
+            "a task has imported the module that runs it: put all that uses a TaskList"
+            " in a function, or under if __name__ == '__main__'"
+        )
+
+
 _cleaners = {}  # directory: what cleans it up when its TaskList is gone
 
 
@@ -941,6 +953,7 @@ class TaskList:
         """
         if type(task) is not Task:
             raise TypeError(f"{task!r} isn't a task: make one, with defer(fun, arg)")
+        _refuse_while_loading()
         if self._noschedule:
             return
         self._make_directories()
@@ -977,6 +990,7 @@ class TaskList:
             raise ValueError(f"autokill must be a number of seconds, not {autokill!r}")
         if executor is not None and not hasattr(executor, "submit"):
             raise TypeError(f"executor must have a submit method, not be {executor!r}")
+        _refuse_while_loading()
         self._make_directories()
         options = ["-p"] if print_errors else []
         if save_session:
@@ -1004,6 +1018,7 @@ class TaskList:
 
     def clean(self, clean_todo=True, clean_done=True, clean_fail=True):
         """Remove the files of this library, and the directories that are empty then."""
+        _refuse_while_loading()
         wanted = {"todo": clean_todo, "done": clean_done, "fail": clean_fail}
         wanted["."] = all(wanted.values())
         for part in filter(wanted.get, wanted):

@@ -128,6 +128,62 @@ for task in tasklist.run():
     assert output == "[0, 1, 4] None\n" * 2
 
 
+@pytest.mark.parametrize(
+    "reuse",
+    [
+        "exist_ok=True",
+        "exist_ok=True, pre_clean=False",
+        "noschedule_if_exist=True",
+        "exist_ok=True); TaskList.clean(tasklist",
+    ],
+)
+def test_a_task_that_imports_what_runs_it_is_told_so_and_touches_nothing(reuse, script):
+    script.write(
+        f"""
+from runforrest import TaskList, defer
+
+def double(x):
+    return 2 * x
+
+tasklist = TaskList("tasklist", {reuse})
+for number in range(3):
+    tasklist.schedule(defer(double, number))
+for task in tasklist.run():
+    print(type(task.errorvalue).__name__, "__main__" in str(task.errorvalue))
+print(tasklist)
+""",
+        "module.py",
+    )
+    output = script.run("import module")
+    assert output.startswith("RuntimeError True\n" * 3)
+    assert output.endswith("todo=0, done=0, fail=3)\n")
+
+
+def test_a_module_that_its_tasks_import_may_have_a_task_list(script):
+    script.write(
+        """
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist", exist_ok=True, pre_clean=False)
+
+def double(x):
+    if x == 1:
+        tasklist.schedule(defer(double, 2))
+    return 2 * x
+""",
+        "module.py",
+    )
+    output = script.run("""
+from module import tasklist, double, defer
+
+tasklist.schedule(defer(double, 1))
+for _ in range(2):
+    for task in tasklist.run():
+        print(task.returnvalue)
+""")
+    assert output == "2\n4\n"
+
+
 # How many, and in what order ----------------------------------------------------------
 
 
