@@ -298,7 +298,8 @@ def _reduce(pickler, obj):
 
 def _reduce_named(pickler, obj):
     """Restore a function or a class by its name, or from what it is made of."""
-    of_script, module = obj.__module__ == "__main__", sys.modules.get(obj.__module__)
+    module = sys.modules.get(obj.__module__)
+    of_script = module is sys.modules["__main__"]
     path = getattr(obj, "__qualname__", "").split(".")  # a cached partial has none
     has_name = reduce(lambda part, name: getattr(part, name, None), path, module) is obj
     if has_name and not (of_script and pickler.by_value):
@@ -370,9 +371,10 @@ def _reduce_function(pickler, function):
     known = vars(sys.modules[home]) if home in sys.modules else {}
     own = {}
     if not known or any(scope.get(k) is not known.get(k) for k in used):
-        home = pickler.scopes.setdefault(id(scope), {})  # which functions may share
+        home = known = pickler.scopes.setdefault(id(scope), {})  # to be shared
         own = {k: scope[k] for k in used if k in scope}
-    pickler.names += [k for k in used if "." in k or home == "__main__"]
+    of_script = known is vars(sys.modules["__main__"])
+    pickler.names += [k for k in used if "." in k or of_script]
     keys = "__kwdefaults__", "__dict__", "__doc__", "__module__"
     keys += "__qualname__", "__type_params__"
     state = {k: getattr(function, k) for k in keys if hasattr(function, k)}
@@ -818,7 +820,7 @@ def _read(path, reason=None):
     except (Exception, SystemExit) as error:  # a value can do anything as it is loaded
         reason = error if reason is None else reason
     if reason is not None:
-        task.returnvalue, task.errorvalue = None, reason
+        vars(task).update(returnvalue=None, errorvalue=reason)
         command = shlex.join(["python", "-m", "runforrest", path, "result.pkl", "-r"])
         reason.add_note(f"To debug this: {command}")
     return task
@@ -1057,7 +1059,9 @@ if _is_program:
     import gc
 
     gc.freeze()  # the garbage collector need not look through this at the end
-    script = sys.modules["__main__"] = ModuleType("__main__")
+    # The second name is that of scripts in the workers of multiprocessing.
+    script = ModuleType("__main__")
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = script
     script.__builtins__ = builtins  # as in every module that Python runs, and for dill
     del script  # or it would not be cleaned up before the modules that it uses
     alive, _, path = os.environ.pop("RUNFORREST", "").partition(":")

@@ -538,6 +538,27 @@ FUNCTIONS = {
         factor = "another one"
         print(call(namespace["double"], 21))  # 42
         """,
+    "a worker of multiprocessing that schedules and runs": """
+        from multiprocessing import get_context
+
+        offset = 40
+
+        class Point:
+            def __init__(self, x):
+                self.x = x
+
+        def shift(x):
+            return Point(x + offset)
+
+        def work(x):
+            point = call(shift, x)
+            return type(point) is Point, point
+
+        if __name__ == "__main__":
+            with get_context("spawn").Pool(1) as pool:
+                right, point = pool.apply(work, [2])
+            print(right, point.x, type(point) is Point)  # True 42 True
+        """,
     "functions made by exec that share a namespace with what can't be pickled": """
         import threading
         import xml.dom.minidom
