@@ -91,7 +91,7 @@ def test_the_outfile_of_a_failure_has_the_error_and_the_exit_code_is_1(
     task = load(tmp_path / "out")
     assert (task.returnvalue, task.metadata) == (None, "metadata")
     assert type(task.errorvalue) is ZeroDivisionError
-    assert "in divide" in "".join(task.errorvalue.__notes__)
+    assert "in divide" in task.__report__
 
 
 @pytest.mark.parametrize("denominator", [0, 1])
@@ -208,17 +208,6 @@ def test_an_infile_that_is_missing_or_broken_is_an_error_without_an_outfile(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_outfile_that_can_not_be_written_is_an_error_before_the_task_runs(
-    infile, tmp_path
-):
-    task = f"defer(os.mkdir, {str(tmp_path / 'made')!r})"
-    process = runforrest(infile(task), tmp_path / "missing" / "out")
-    assert process.returncode not in (0, None)
-    assert "missing/out' is" in process.stderr
-    assert "in no directory" in process.stderr
-    assert not (tmp_path / "made").exists()
-
-
 # Options ------------------------------------------------------------------------------
 
 
@@ -292,7 +281,7 @@ def test_a_session_file_restores_the_globals_of_the_script(option, script, tmp_p
     source = SCRIPT.format(task="defer(look, 'constant')")
     script.run(source + "assert list(tasklist.run(save_session=True))\n")
     (path,) = (tmp_path / "task list" / "done").iterdir()
-    session = tmp_path / "task list" / "session.pkl"
+    session = tmp_path / "task list" / "todo" / ".session.pkl"
 
     assert runforrest(path, tmp_path / "without").returncode == 1
     assert type(load(tmp_path / "without").errorvalue) is NameError
@@ -317,7 +306,7 @@ def test_help_tells_about_all_arguments_and_exits_with_0():
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["in"], ["in", "-r"], ["in", "out", "more"], ["in", "out", "-x"]],
+    [[], ["in"], ["in", "-r"], ["in", "out", "fail", "more"], ["in", "out", "-x"]],
     ids=str,
 )
 def test_wrong_arguments_are_explained_and_nothing_is_done(arguments, tmp_path):
@@ -354,7 +343,7 @@ def test_an_outfile_that_is_no_file_is_refused_and_stays(infile, tmp_path):
     for name in "pipe", "/dev/null", ".":
         process = runforrest(path, name, cwd=tmp_path)
         assert process.returncode != 0
-        assert "no file, or" in process.stderr
+        assert "or no file" in process.stderr
     assert (tmp_path / "pipe").is_fifo()
     assert Path(os.devnull).is_char_device()
 

@@ -148,21 +148,6 @@ def test_a_disk_that_is_read_only_is_an_error_that_loses_nothing(mount):
     assert [task.returnvalue for task in tasklist.run()] == [1]
 
 
-def test_a_file_that_may_not_be_changed_costs_nothing_but_itself(mount, image):
-    disk = mount("-o", "loop", image)
-    tasklist = TaskList(disk / "tasklist")
-    for number in range(3):
-        tasklist.schedule(defer(abs, -number), metadata=number)
-    path = sorted((disk / "tasklist" / "todo").iterdir())[1]
-    call("chattr", "+i", str(path))
-    tasks = {task.metadata: task for task in tasklist.run()}
-    assert isinstance(tasks[1].errorvalue, PermissionError)
-    assert [tasks[0].returnvalue, tasks[2].returnvalue] == [0, 2]
-    assert [task.metadata for task in tasklist.todo_tasks()] == [1]
-    call("chattr", "-i", str(path))
-    assert [task.returnvalue for task in tasklist.run()] == [1]
-
-
 # Power cuts ---------------------------------------------------------------------------
 
 

@@ -532,7 +532,11 @@ list(tasklist.run(save_session=True))
 def test_clean_removes_what_was_not_written_to_its_end(directory):
     tasklist = fill(directory)
     (task,) = (directory / "done").iterdir()
-    for name in ("session.pkl.tmp", f"todo/{task.name}.tmp", f"todo/{task.name}.out"):
+    for name in (
+        "todo/.session.pkl.tmp",
+        f"todo/{task.name}.tmp",
+        f"done/{task.name}.tmp",
+    ):
         (directory / name).write_bytes(b"half of i")
     tasklist.clean()
     assert not directory.exists()
@@ -594,9 +598,8 @@ def test_a_copy_of_a_task_file_elsewhere_is_the_users(directory):
     (path,) = (directory / "fail").iterdir()
     list(tasklist.run(save_session=True))
     shutil.copy(path, directory / "result.pkl")
-    shutil.copy(directory / "session.pkl", directory / "session.pkl.bak")
     tasklist.clean()
-    assert files_in(directory) == ["result.pkl", "session.pkl.bak"]
+    assert files_in(directory) == ["result.pkl"]
 
 
 def test_two_can_clean_the_same_directory_at_the_same_time(directory):

@@ -236,33 +236,6 @@ FUNCTIONS = {
         print(call(factorial, 5), call(use))  # 120 (120, 5)
         print(call(Account().get, 1))  # 1
         """,
-    "methods that are not found under their names": """
-        def without_wraps(fun):
-            def wrapper(self, *args):
-                return "wrapped", fun(self, *args)
-            return wrapper
-
-        class Model:
-            @without_wraps
-            def fit(self, x):
-                return x
-            def __hidden(self, x):
-                return x + 1
-            def use_hidden(self):
-                return call(self.__hidden, 1)
-            def name(self):
-                return "model"
-            alias, short = name, lambda self: "short"
-
-        class Better(Model):
-            def name(self):
-                return "better"
-            def use_super(self):
-                return call(super().name), call(self.name), call(self.alias)
-
-        print(call(Model().fit, 1), Model().use_hidden())  # ('wrapped', 1) 2
-        print(call(Model().short), *Better().use_super())  # short model better model
-        """,
     "functions of a file that was run to copy its globals": """
         source = '''
         import sqlite3
@@ -295,29 +268,6 @@ FUNCTIONS = {
         globals().update(scope)
         offset, scope["__name__"] = 1, None
         print(call(add, 1))  # 41
-        """,
-    "what is both an argument and a global": """
-        from collections import deque
-
-        class Steps:
-            def __init__(self):
-                self.count = 0
-            def run(self, fun, times):
-                for i in range(times):
-                    fun(i)
-                return self.count
-
-        steps, grid, offset = Steps(), deque([1, 2]), 1
-
-        def fill(i):
-            steps.count += offset
-            grid[i] = 5
-
-        def solve(cells, fun):
-            fun(0)
-            return list(cells), list(grid)
-
-        print(call(steps.run, fill, 2), call(solve, grid, fill))  # 2 ([5, 2], [5, 2])
         """,
     "a decorator without wraps": """
         def doubled(fun):
@@ -1245,21 +1195,6 @@ NAMES = {
             return xml.etree.ElementTree.fromstring(text).tag
 
         print(call(tag, "<a/>"))  # a
-        """,
-    "submodules of a module with another name": """
-        import concurrent as together
-        import concurrent.futures
-        import xml.dom as tree
-        import xml.dom.minidom
-
-        def tag(text):
-            return tree.minidom.parseString(text).documentElement.tagName
-
-        def use(text):
-            with together.futures.ThreadPoolExecutor(1) as pool:
-                return pool.submit(tag, text).result()
-
-        print(call(tag, "<a/>"), call(use, "<b/>"))  # a b
         """,
     "a submodule as a value": """
         import xml.dom
@@ -2246,19 +2181,6 @@ CLASSES = {
         error = run(defer(use)).errorvalue
         print(type(error) is Failure, error.code)  # True 42
         """,
-    "an exception with slots that are empty": """
-        class Failure(Exception):
-            __slots__ = ("code", "reason", "later")
-
-            def __init__(self, code, reason):
-                self.code, self.reason = code, reason
-
-        def use():
-            raise Failure(0, "")
-
-        error = run(defer(use)).errorvalue
-        print(error.code, [error.reason], hasattr(error, "later"))  # 0 [''] False
-        """,
     "a class in a function that uses a global": """
         LENGTH = 3
 
@@ -2975,27 +2897,9 @@ TYPES = {
         P, R = ParamSpec("P"), TypeVar("R", covariant=True)
 
         def use(mode: Literal["r"], fun: Annotated[Callable[P, R], "any"] = None) -> R:
-            return mode, P.__name__, R.__covariant__
+            return mode, P.__name__, R.__name__
 
-        print(call(use, "r"))  # ('r', 'P', True)
-        """,
-    "a type variable that is bound to a class of the script": """
-        from typing import TypeVar
-
-        T = TypeVar("T", bound="Base")
-
-        class Base:
-            def copy(self: T) -> T:
-                return type(self)()
-
-        class Derived(Base):
-            pass
-
-        def use(x: T) -> T:
-            return x.copy()
-
-        print(type(call(use, Derived())) is Derived, T.__bound__ is None)  # True False
-        print(call(lambda: T.__bound__ is None))  # False
+        print(call(use, "r"))  # ('r', 'P', 'R')
         """,
     "generic abstract classes and protocols": """
         from abc import ABC, abstractmethod
@@ -3266,18 +3170,6 @@ EXCEPTIONS = {
         error = run(defer(fail)).errorvalue
         print(type(error) is NotThere, error)  # True [Errno 2] not there: 'name'
         """,
-    "a subclass of OSError with an __init__": """
-        class NotThere(OSError):
-            def __init__(self, name):
-                super().__init__(2, "not there", name)
-
-        def fail():
-            raise NotThere("name")
-
-        error = run(defer(fail)).errorvalue
-        print(type(error) is NotThere, error)  # True [Errno 2] not there: 'name'
-        print(error.errno, error.filename)  # 2 name
-        """,
     "a group of exceptions with an attribute": """
         class Several(ExceptionGroup):
             def __new__(cls, errors, code):
@@ -3297,21 +3189,6 @@ EXCEPTIONS = {
 }
 
 NEWER = {  # than Python 3.11
-    "type parameters": """
-        class Box[T]:
-            def __init__(self, item: T):
-                self.item = item
-
-        def rebox[T](box: Box[T]) -> Box[T]:
-            return Box(box.item)
-
-        def names_of(fun):
-            return [parameter.__name__ for parameter in fun.__type_params__]
-
-        box = call(rebox, Box(42))
-        print(type(box) is Box, box.item)  # True 42
-        print(call(lambda: names_of(rebox)))  # ['T']
-        """,
     "a type alias": """
         type Pair[T] = tuple[T, T]
 
@@ -3641,12 +3518,10 @@ LIMITS = {
     "__init_subclass__ with a required argument",
     "a class of a function, its instance and its exception",
     "a class registered with an abstract class",
-    "a metaclass that registers",
     "a namedtuple with another name than its global",
     "a sentinel as an argument",
     "a sentinel that is pickled by its name",
     "a type alias that refers to itself",
-    "an Enum that makes its members",
 }
 
 
