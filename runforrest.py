@@ -227,9 +227,12 @@ def _reduce(pickler, obj):
         if sys.modules.get(obj.__name__) is not obj:
             raise TypeError(f"{obj!r} can't be imported by its name")
         return importlib.import_module, (obj.__name__,)
+    if kind is partialmethod:  # which Python 3.14 can't make without its arguments
+        return partial(kind, obj.func, *obj.args, **obj.keywords), ()
     if kind in _LOCKS:  # dill would restore them as locked
         return _LOCKS[kind], ()
-    if hasattr(kind, "_member_map_") and pickler.by_value:  # made with its Enum
+    of_script = kind.__module__ == "__main__" and pickler.by_value
+    if of_script and hasattr(kind, "_member_map_"):  # is made with its Enum
         return obj._member_type_.__new__, object.__reduce_ex__(obj, 2)[1], vars(obj)
     if kind.__module__ == "typing" and kind.__name__ in _TYPING:
         parts = "__supertype__", "__value__"
@@ -238,8 +241,9 @@ def _reduce(pickler, obj):
     is_file = isinstance(obj, io.IOBase) and hasattr(obj, "name")
     if is_file and obj.writable() and obj.fileno() > 2:
         raise TypeError(f"{obj!r} is open for writing: open it in a task instead")
-    if getattr(kind, "__reduce__", None) is BaseException.__reduce__:
-        # To call its __init__ with the args that it left behind might not work.
+    own_init = type(kind.__init__) is FunctionType
+    if own_init and kind.__reduce__ is BaseException.__reduce__:
+        # To call such an __init__ with the args that it left behind might not work.
         return copyreg.__newobj__, (kind, *obj.args), vars(obj)
     return NotImplemented
 
@@ -271,6 +275,8 @@ def _reduce_class(cls):
     given = "__module__", "__slots__", "__orig_bases__"
     body = {k: state.pop(k) for k in given if k in state}
     body["__qualname__"] = cls.__qualname__
+    if state.pop("__annotate_func__", None):  # it refers to all that is in the class
+        state["__annotations__"] = _annotations(cls)
     kind = abc.ABCMeta if isinstance(cls, abc.ABCMeta) else type
     args = type(cls), cls.__name__, cls.__bases__, body
     return kind.__new__, args, (state, {}), None, None, _fill
@@ -287,8 +293,9 @@ def _reduce_function(pickler, function):
         own = {k: scope[k] for k in used if k in scope}
     of_script = home is sys.modules["__main__"]
     pickler.names += [k for k in used if "." in k or of_script]
-    keys = "__kwdefaults__", "__dict__", "__doc__", "__module__", "__annotations__"
-    state = {k: getattr(function, k) for k in (*keys, "__qualname__")}
+    keys = "__kwdefaults__", "__dict__", "__doc__", "__module__", "__qualname__"
+    state = {k: getattr(function, k) for k in keys}
+    state["__annotations__"] = _annotations(function)
     args = function.__name__, function.__defaults__, function.__closure__
     args = marshal.dumps(function.__code__), home, *args
     return _new_function, args, (state, own), None, None, _fill
@@ -305,9 +312,16 @@ def _globals_of(code, count):
 
     is_global = re.compile("LOAD_NAME|.*_GLOBALS?").fullmatch
     used = {i.argval for i in dis.get_instructions(code) if is_global(i.opname)}
-    used |= {m for m in list(sys.modules) if {*code.co_names} >= {*m.split(".")}}
+    submodules = [name for name in list(sys.modules) if "." in name]
+    used |= {m for m in submodules if {*code.co_names} >= {*m.split(".")}}
     inner = [const for const in code.co_consts if type(const) is CodeType]
     return used.union(*(_globals_of(part, count) for part in inner))
+
+
+def _annotations(obj):
+    with suppress(Exception):  # since Python 3.14, these may be of what is not there
+        return obj.__annotations__
+    return {}
 
 
 def _new_function(code, home, *args):
@@ -454,9 +468,9 @@ def run_task(
     This writes to `__main__`, `sys.path` and `sys.argv`: use a process of its own.
     """
     global _is_loading
-    outfile, failfile = map(os.path.abspath, (outfile, failfile or outfile))
+    outfile, failfile = map(os.path.realpath, (outfile, failfile or outfile))
     for path in filter(os.path.lexists, (outfile, failfile)):
-        if not os.path.isfile(path) or os.path.samefile(infile, path):
+        if not os.path.isfile(path) or os.path.realpath(infile) == path:
             raise ValueError(f"{path!r} is the infile, or no file: choose another")
     task, absent = _load(infile), {}
     process, started = os.getpid(), time.perf_counter()

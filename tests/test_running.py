@@ -1086,7 +1086,8 @@ tasklist = TaskList("tasklist", exist_ok=True, pre_clean=False)
 if "die" in sys.argv:
     tasklist.schedule(defer(os.mkdir, "ran once"))
     tasklist.schedule(defer(os.rmdir, "missing"))
-    os.unlink = lambda path: os._exit(9)
+    unlink = os.unlink
+    os.unlink = lambda path: os._exit(9) if path.endswith("pkl") else unlink(path)
 for task in tasklist.run(nprocesses=1):
     print(type(task.errorvalue).__name__)
 """,

@@ -769,6 +769,17 @@ GLOBALS = {
 
         print(call(get))  # 42
         """,
+    "a global of the name of an attribute that is the name of a module": """
+        import copy as duplicate
+
+        copy = [bytes(10_000_000)]
+
+        def use(x):
+            return x.copy()
+
+        task = run(defer(use, [1]))
+        print(task.returnvalue, len(task.__definitions__[0][0]) < 10_000)  # [1] True
+        """,
     "a constant that is changed before it is scheduled": """
         answer = 1
 
@@ -2167,6 +2178,17 @@ CLASSES = {
 
         print(call(use, open(__file__, "rb")), script.readline()[:4])  # True b'from'
         """,
+    "exceptions whose attributes are made of their arguments": """
+        def use():
+            try:
+                b"\\xff".decode()
+            except UnicodeDecodeError as error:
+                return error, SystemExit(3), StopIteration(4)
+
+        error, end, stop = call(use)
+        print(error.start, end.code, stop.value)  # 0 3 4
+        print(str(error)[:19])  # 'utf-8' codec can't
+        """,
     "an exception that says how to pickle it": """
         class Failure(Exception):
             def __init__(self, code):
@@ -2794,6 +2816,17 @@ TYPES = {
 
         print(call(use))  # (['x', 'y', 'last', 'more'], 8)
         """,
+    "members of an Enum of another module": """
+        from http import HTTPStatus
+        from signal import SIGTERM
+
+        good = [HTTPStatus.OK]
+
+        def use(status=HTTPStatus.OK):
+            return good[0] is HTTPStatus.OK is status, SIGTERM
+
+        print(call(use) == (True, SIGTERM))  # True
+        """,
     "an Enum that looks for values, with private methods": """
         from enum import Enum
 
@@ -3245,8 +3278,7 @@ NEWEST = {
 
         last, node, *annotations = call(use, Node(1, Node(3)))
         print(last, isinstance(node, Node))  # 3 True
-        print(annotations[0])  # {'node': 'Node', 'other': 'Missing'}
-        print(annotations[1])  # {'value': 'Missing', 'next': 'Node | None'}
+        print(annotations)  # [{}, {}]
         """,
     "annotations that are evaluated late": """
         def before(node: Node) -> Node:
