@@ -39,7 +39,15 @@ import types
 from contextlib import suppress
 from functools import cache, partial, partialmethod, reduce
 from graphlib import TopologicalSorter
-from types import CellType, CodeType, FunctionType, ModuleType, SimpleNamespace
+from types import (
+    CellType,
+    CodeType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
 from zlib import crc32
 
 try:
@@ -137,37 +145,36 @@ def _in_order(data):
 
     A CycleError is raised if one is made of itself.
     """
-    needs, stack = {}, []
-    _replace(data, stack.append)
-    while stack:
-        call = stack.pop()
+    needs, found = {}, []
+    _replace(data, found.append)
+    for call in found:  # to which its parts are appended
         if call not in needs:
             needs[call] = []
             _replace(call.__node__, needs[call].append)
-            stack += needs[call]
+            found += needs[call]
     return list(TopologicalSorter(needs).static_order())
 
 
 _CONTAINERS = {list, tuple, set, frozenset, dict}
 
 
-def _replace(data, replacement, outside=frozenset()):
+def _replace(data, replacement, known=None):
     """Replace the tasks in data; what contains none is returned as the same object.
 
-    outside: the numbers of the containers that data are in, as these may be in the data
+    known: what containers that were met already are replaced by
     """
-    kind = type(data)
+    known, kind = {} if known is None else known, type(data)
     if kind is Task:
         return replacement(data)
-    if kind in _CONTAINERS and id(data) not in outside:
+    if kind in _CONTAINERS and id(data) not in known:
+        known[id(data)] = data  # for those that contain themselves
         parts = [*data, *data.values()] if kind is dict else list(data)
         if not (_CONTAINERS | {Task}).isdisjoint(map(type, parts)):
-            inside = outside | {id(data)}
-            new = [_replace(part, replacement, inside) for part in parts]
+            new = [_replace(part, replacement, known) for part in parts]
             if any(map(operator.is_not, new, parts)):
-                keys, values = new[: len(data)], new[len(data) :]
-                return dict(zip(keys, values, strict=True)) if values else kind(keys)
-    return data
+                pairs = zip(new, new[len(data) :], strict=False)
+                known[id(data)] = kind(pairs if kind is dict else new)
+    return known.get(id(data), data)
 
 
 # Turn it into bytes, with all that it needs of the script -----------------------------
@@ -185,13 +192,10 @@ def _seal(values, names, by_value=False, share=False):
         kind = _pickler(importlib.import_module(library).Pickler)
         pickler = kind(stream, 5, buffer_callback=buffers.append if share else None)
         pickler.names, pickler.by_value, pickler.scopes = names, by_value, {}
-        try:
+        with suppress(Exception if library == "_pickle" else ()):
             for value in values:
                 pickler.dump(value)
             break
-        except Exception:
-            if library == "dill":
-                raise
     return stream.getvalue(), buffers
 
 
@@ -229,37 +233,55 @@ def _reduce(pickler, obj):
         return importlib.import_module, (obj.__name__,)
     if kind is partialmethod:  # which Python 3.14 can't make without its arguments
         return partial(kind, obj.func, *obj.args, **obj.keywords), ()
+    if kind is MethodType:
+        name = getattr(obj, "__name__", "")
+        if getattr(obj.__self__, name, None) != obj:  # but a wrapper's, or super()'s
+            parts = obj.__func__, obj.__self__
+            return operator.methodcaller("MethodType", *parts), (types,)
     if kind in _LOCKS:  # dill would restore them as locked
         return _LOCKS[kind], ()
-    of_script = kind.__module__ == "__main__" and pickler.by_value
-    if of_script and hasattr(kind, "_member_map_"):  # is made with its Enum
-        return obj._member_type_.__new__, object.__reduce_ex__(obj, 2)[1], vars(obj)
+    if hasattr(kind, "_member_map_") and not _is_named(pickler, kind):
+        args = object.__reduce_ex__(obj, 2)[1]  # with its class, or (Decimal) without
+        args = args if args[:1] == (kind,) else (kind, *args)
+        return obj._member_type_.__new__, args, vars(obj)
     if kind.__module__ == "typing" and kind.__name__ in _TYPING:
         parts = "__supertype__", "__value__"
         made_of = [getattr(obj, name) for name in parts if hasattr(obj, name)]
         return kind, (obj.__name__, *made_of, *getattr(obj, "__constraints__", ()))
-    is_file = isinstance(obj, io.IOBase) and hasattr(obj, "name")
-    if is_file and obj.writable() and obj.fileno() > 2:
-        raise TypeError(f"{obj!r} is open for writing: open it in a task instead")
+    if isinstance(obj, io.IOBase) or kind.__name__ == "memmap":
+        mode = str(getattr(obj, "mode", "r"))  # which gzip calls 2 if it is "w"
+        is_standard = obj is sys.__stdout__ or obj is sys.__stderr__
+        if not is_standard and not {*"wax+2"}.isdisjoint(mode):
+            raise TypeError(f"{obj!r} is open for writing: open it in a task instead")
     own_init = type(kind.__init__) is FunctionType
-    if own_init and kind.__reduce__ is BaseException.__reduce__:
+    own_reduce = type(kind.__reduce__) is FunctionType
+    if issubclass(kind, BaseException) and own_init and not own_reduce:
         # To call such an __init__ with the args that it left behind might not work.
-        return copyreg.__newobj__, (kind, *obj.args), vars(obj)
+        slots = [k for k in dir(kind) if type(getattr(kind, k)) is MemberDescriptorType]
+        missing = None if issubclass(kind, OSError) else slots  # which prints any other
+        state = {k: v for k in slots if (v := getattr(obj, k, missing)) is not missing}
+        state |= {**vars(obj), "args": obj.args}
+        return copyreg.__newobj__, (kind, *obj.args), state
     return NotImplemented
 
 
-def _reduce_named(pickler, obj):
-    """Restore a function or a class by its name, or from what it is made of."""
+def _is_named(pickler, obj):
+    """Whether the name of a function or a class is sent, and not what it is made of."""
     module = sys.modules.get(obj.__module__)
-    of_script = module is sys.modules["__main__"]
     path = getattr(obj, "__qualname__", "").split(".")  # a cached partial has none
     has_name = reduce(lambda part, name: getattr(part, name, None), path, module) is obj
-    if has_name and not (of_script and pickler.by_value):
-        if of_script:
-            pickler.names.append(path[0])
+    of_script = module is sys.modules["__main__"]
+    if has_name and of_script and not pickler.by_value:
+        pickler.names.append(path[0])
+    return has_name and not (of_script and pickler.by_value)
+
+
+def _reduce_named(pickler, obj):
+    if _is_named(pickler, obj):
         return obj.__qualname__
     if type(obj) is FunctionType:
         return _reduce_function(pickler, obj)
+    of_script = sys.modules.get(obj.__module__) is sys.modules["__main__"]
     if isinstance(obj, type) and of_script:
         return _reduce_class(obj)
     return NotImplemented
@@ -268,7 +290,8 @@ def _reduce_named(pickler, obj):
 def _reduce_class(cls):
     """Restore a class first, and then what is in it, which may refer to the class.
 
-    This copies what the class has become, and runs nothing of what has made it.
+    This copies what the class has become, and runs nothing of what has made it, but
+    the __init_subclass__ of its bases.
     """
     made_anew = "getset_descriptor", "member_descriptor", "_abc_data"
     state = {k: v for k, v in vars(cls).items() if type(v).__name__ not in made_anew}
@@ -308,12 +331,13 @@ def _globals_of(code, count):
     count: how many modules are loaded, as the submodules are found among them
     """
     import dis
-    import re
 
-    is_global = re.compile("LOAD_NAME|.*_GLOBALS?").fullmatch
-    used = {i.argval for i in dis.get_instructions(code) if is_global(i.opname)}
-    submodules = [name for name in list(sys.modules) if "." in name]
-    used |= {m for m in submodules if {*code.co_names} >= {*m.split(".")}}
+    lookups = {"LOAD_NAME", *(name for name in dis.opmap if "GLOBAL" in name)}
+    used = {i.argval for i in dis.get_instructions(code) if i.opname in lookups}
+    values = [vars(sys.modules["__main__"]).get(name) for name in used]
+    aliases = [value.__name__ for value in values if type(value) is ModuleType]
+    words = {*code.co_names, *".".join(aliases).split(".")}
+    used |= {m for m in list(sys.modules) if "." in m and words >= {*m.split(".")}}
     inner = [const for const in code.co_consts if type(const) is CodeType]
     return used.union(*(_globals_of(part, count) for part in inner))
 
@@ -366,12 +390,16 @@ _STATES = "todo", "done", "fail"
 _INTACT = 0x2144DF1C  # the CRC-32 of any data that end in their own CRC-32
 
 
-def _write(path, value):
-    """Write a pickle and a checksum to a file that survives a power cut, or to none."""
+def _write(path, value, origin=""):
+    """Write a pickle and a checksum to a file that survives a power cut, or to none.
+
+    origin: which file it is the result of
+    """
     os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
         with open(f"{path}.tmp", "w+b") as file:
             pickle.dump(value, file, 5)
+            file.write(f"{origin:32}".encode())
             file.write(_checksum(file).to_bytes(4, "little"))
             file.flush()
             os.fsync(file.fileno())
@@ -400,6 +428,22 @@ def _files(directory):
     with suppress(FileNotFoundError), os.scandir(directory) as entries:
         return sorted(e.name for e in entries if os.path.isfile(e.path))
     return []
+
+
+def _origin(file):
+    """What tells a file from all others, and from itself if it is written or moved."""
+    status = os.stat(file)
+    return f"{status.st_ino:016x}{status.st_ctime_ns:016x}"
+
+
+def _result_of(origin, *paths):
+    """Which of these files has been made from the one of this origin, or None."""
+    for path in paths:
+        with suppress(OSError), open(path, "rb") as file:
+            file.seek(-36, os.SEEK_END)
+            if file.read(32) == origin.encode():
+                return path
+    return None
 
 
 def _remove(path):
@@ -457,13 +501,20 @@ def _finish(task, started, value, error, report=""):
 
 
 def run_task(
-    infile, outfile, failfile=None, sessionfile=None, do_print=False, do_raise=False
+    infile,
+    outfile,
+    sessionfile=None,
+    do_print=False,
+    do_raise=False,
+    failfile=None,
+    origin="",
 ):
     """Evaluate the task in a file, write it with its outcome, return the exit code.
 
-    failfile: where to write a failure, if not to the outfile
     sessionfile: a file with more globals of the script
     do_print, do_raise: what to do with an error, after it was written
+    failfile: where to write a failure, if not to the outfile
+    origin: what tells the infile from all others
 
     This writes to `__main__`, `sys.path` and `sys.argv`: use a process of its own.
     """
@@ -490,7 +541,7 @@ def run_task(
         _, _is_loading = task.__node__, False
         value = evaluate(task)
         if os.getpid() == process:  # and not a fork that the task let return
-            _write(outfile, _finish(task, started, value, None))
+            _write(outfile, _finish(task, started, value, None), origin)
         return 0
     except BaseException as error:
         if os.getpid() != process:  # a fork that the task made ends as it likes
@@ -507,7 +558,7 @@ def run_task(
             list(_unseal(_seal([error], [])))
         except Exception:
             told = RuntimeError(traceback.format_exception_only(error)[0].strip())
-        _write(failfile, _finish(task, started, None, told, report))
+        _write(failfile, _finish(task, started, None, told, report), origin)
         if do_print:
             traceback.print_exception(error)
         if do_raise and not isinstance(error, SystemExit):  # whose code might be 0
@@ -521,32 +572,29 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
     Return where it is then, and the reason if its failure could not be written there;
     or None if another runs it, or if the descriptor `alive` became readable to stop it.
     """
-    todo, done, fail = (os.path.join(directory, state, name) for state in _STATES)
+    todo, done, fail = (f"{directory}/{state}/{name}" for state in _STATES)
     patience = time.monotonic() + (5 if alive is None else 0)  # seconds, for executors
+    alive = _lifeline()[0] if alive is None else alive
     while (claim := _claim(todo)) is None:
         if time.monotonic() > patience or not os.path.exists(todo):
             return None
         time.sleep(0.1)  # a task that an executor tries again may be dying still
     with claim:
-        started, task, reason = time.perf_counter(), os.fstat(claim.fileno()), None
-        old = _numbers(done, fail)
-        # The result of a runner that was killed is newer than what it came from.
-        newer = (path for path in old if os.stat(path).st_mtime_ns > task.st_ctime_ns)
-        result = next(newer, None)
+        started, origin, reason = time.perf_counter(), _origin(claim.fileno()), None
+        # The result of a runner that was killed needs no more than to be yielded.
+        result = _result_of(origin, fail, done)
         if result is None:
             _log(logfile, name, "start")
-            arguments, alive = [todo, done, fail, *options], alive or _lifeline()[0]
+            arguments = [todo, done, *options, fail, origin]
             error = _execute(arguments, claim, autokill, logfile, alive)
             if error is None:
                 return None
-            new = _numbers(done, fail).items() - {*old.items(), (fail, task.st_ino)}
-            # If there are both, something went wrong after the first was written.
-            result, _ = max(new, default=(None, None))
-            for path in done, fail:
-                _remove(f"{path}.tmp")
+            # If there are both, something went wrong after done was written.
+            result = _result_of(origin, fail, done)
+            _remove(f"{done}.tmp")  # that of fail is replaced, if there is one
         try:
             if result is None:
-                _write(fail, _finish(_load(todo), started, None, error))
+                _write(fail, _finish(_load(todo), started, None, error), origin)
                 result = fail
             if result == done:
                 _remove(fail)
@@ -559,11 +607,6 @@ def _run_file(directory, autokill, logfile, options, name, alive=None):
         return result, reason
 
 
-def _numbers(*paths):
-    """Those of the files that exist: a file that replaces another one has a new one."""
-    return {path: os.stat(path).st_ino for path in paths if os.path.exists(path)}
-
-
 def _claim(path):
     """Open and lock a file, until it is closed both here and in the task."""
     with suppress(FileNotFoundError, PermissionError, BlockingIOError):
@@ -574,13 +617,21 @@ def _claim(path):
     return None
 
 
-_lifeline = cache(os.pipe)  # to which nobody can write when this process is gone
+def _new_lifeline():
+    """Make a pipe to which nobody can write when this process is gone."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
+        # No pipe, and no file of a task, is to be taken for a standard stream.
+        os.set_inheritable(spare, True)
+    os.close(spare)
+    return os.pipe()
+
+
+_lifeline = cache(_new_lifeline)
 
 
 def _log(logfile, name, event):
-    if logfile:
-        with suppress(OSError), open(logfile, "a", errors="replace") as log:
-            print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
+    with suppress(OSError), open(logfile or os.devnull, "a", errors="replace") as log:
+        print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
 
 
 def _execute(arguments, claim, autokill, logfile, alive):
@@ -588,7 +639,6 @@ def _execute(arguments, claim, autokill, logfile, alive):
 
     Return None if it was stopped, as `alive` became readable.
     """
-    import signal
     import subprocess
     from multiprocessing.connection import wait
 
@@ -612,7 +662,7 @@ def _execute(arguments, claim, autokill, logfile, alive):
     finally:
         # As long as it isn't reaped, nobody else gets its number, nor its group's.
         with suppress(PermissionError, ProcessLookupError):  # macOS, when all ended
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, 9)  # SIGKILL
         wait([end], 5)  # seconds, and go on: what waits for a broken disk does not die
         os.close(end)
     code = process.poll()
@@ -692,11 +742,17 @@ class _Run:
 
     def __iter__(self):
         from concurrent.futures import as_completed
-        from itertools import starmap
         from multiprocessing.pool import ThreadPool
 
-        process, (alive, leash) = os.getpid(), os.pipe()
+        process, (alive, leash) = os.getpid(), _new_lifeline()
         pool, futures = ThreadPool(self._nprocesses), []
+
+        def stop():
+            if os.getpid() == process:  # and not a fork that left the loop
+                # One for each process, which see it even if a fork keeps the pipe open.
+                os.write(leash, bytes(4096))
+
+        atexit.register(stop)  # or tasks would write to what post_clean removes
         try:
             if self._executor is not None:
                 futures += [self._executor.submit(self._work, n) for n in self._names]
@@ -704,17 +760,17 @@ class _Run:
             else:
                 work = partial(self._work, alive=alive)
                 outcomes = pool.imap_unordered(work, self._names)
-            yield from starmap(_read, filter(None, outcomes))
+            yield from (_read(*outcome) for outcome in filter(None, outcomes))
         finally:
             for future in futures:
                 future.cancel()
+            stop()
+            atexit.unregister(stop)
+            os.close(leash)
             if os.getpid() == process and not sys.is_finalizing():
-                # One for each process, which see it even if a fork keeps the pipe open.
-                os.write(leash, bytes(4096))
-                os.close(leash)
                 pool.terminate()
                 pool.join()
-                os.close(alive)
+            os.close(alive)
 
 
 _cleaners = {}  # directory: what cleans it up when its TaskList is gone
@@ -733,9 +789,7 @@ class TaskList:
         noschedule_if_exist=False,
     ):
         if _is_loading:  # or a task would do all that its script does
-            raise RuntimeError(
-                "a task imports what runs it: use if __name__ == '__main__'"
-            )
+            raise RuntimeError("a task runs this, too: use if __name__ == '__main__'")
         exists, reuse = os.path.lexists(directory), exist_ok or noschedule_if_exist
         if exists and not (reuse and os.path.isdir(directory)):
             raise RuntimeError(
@@ -743,13 +797,13 @@ class TaskList:
                 " pass exist_ok=True, and pre_clean=False to keep the tasks in it"
             )
         self._directory = os.path.abspath(directory)
-        self._logfile = logfile and os.path.abspath(logfile)
+        self._logfile = os.path.abspath(logfile) if logfile else None
         self._newest = 0
         self._noschedule = exists and noschedule_if_exist
         if exists and pre_clean and not self._noschedule:
             self.clean()
         for state in _STATES:
-            os.makedirs(os.path.join(self._directory, state), exist_ok=True)
+            os.makedirs(f"{self._directory}/{state}", exist_ok=True)
         if not exists:
             _sync(self._directory)
             _sync(os.path.dirname(self._directory))
@@ -776,7 +830,7 @@ class TaskList:
             return
         self._newest = max(self._newest + 1, time.time_ns())  # names sort in this order
         name = f"{self._newest}-{os.urandom(4).hex()}.pkl"
-        _write(os.path.join(self._directory, "todo", name), _freeze(task, metadata))
+        _write(f"{self._directory}/todo/{name}", _freeze(task, metadata))
         _log(self._logfile, name, "schedule")
 
     def run(
@@ -795,22 +849,22 @@ class TaskList:
             raise ValueError(f"autokill must be a number of seconds, not {autokill!r}")
         if executor is not None and not hasattr(executor, "submit"):
             raise TypeError(f"executor must have a submit method, not be {executor!r}")
-        options = ["-p"] if print_errors else []
-        if save_session:
-            options += ["-s", os.path.join(self._directory, "todo", ".session.pkl")]
+        session = f"{self._directory}/todo/.session.pkl" if save_session else ""
+        if session:
             names = [name for name in vars(sys.modules["__main__"]) if name[:2] != "__"]
-            _write(options[-1], _definitions(names))
+            _write(session, _definitions(names))
+        options = session, "print" if print_errors else "", ""
         work = partial(_run_file, self._directory, autokill, self._logfile, options)
         return _Run(self, work, nprocesses, executor)
 
     def _names(self, state):
         """The names of all task files, in the order in which they were scheduled."""
-        names = _files(os.path.join(self._directory, state))
+        names = _files(f"{self._directory}/{state}")
         return [n for n in names if n.endswith(".pkl") and not n.startswith(".")]
 
     def _tasks(self, state):
-        directory = os.path.join(self._directory, state, "")
-        return (_read(directory + name) for name in self._names(state))
+        names = self._names(state)
+        return (_read(f"{self._directory}/{state}/{name}") for name in names)
 
     todo_tasks = partialmethod(_tasks, "todo")
     done_tasks = partialmethod(_tasks, "done")
@@ -823,13 +877,11 @@ class TaskList:
         is_ours = re.compile(r"(\d{19}-[0-9a-f]{8}|\.session)\.pkl(\.tmp)?").fullmatch
         wanted = {"todo": clean_todo, "done": clean_done, "fail": clean_fail}
         for state in filter(wanted.get, wanted):
-            directory = os.path.join(self._directory, state)
-            for name in filter(is_ours, _files(directory)):
-                _remove(os.path.join(directory, name))
-            with suppress(OSError):  # a user's file is in it
-                os.rmdir(directory)
-        with suppress(OSError):
-            os.rmdir(self._directory)
+            for name in filter(is_ours, _files(f"{self._directory}/{state}")):
+                _remove(f"{self._directory}/{state}/{name}")
+        for state in (*_STATES, ""):  # and last the directory itself
+            with suppress(OSError):  # a task or a user's file is in it
+                os.rmdir(f"{self._directory}/{state}")
 
 
 # The command line ---------------------------------------------------------------------
@@ -837,15 +889,11 @@ class TaskList:
 
 def main(args=None):
     """Run one task file, as `python -m runforrest` does, and return the exit code."""
-    args = sys.argv[1:] if args is None else args
-    if 1 < len(args) < 4 and not any(arg.startswith("-") for arg in args):
-        return run_task(*args)  # as argparse takes as long as all else here
     import argparse
 
     add = (parser := argparse.ArgumentParser("python -m runforrest")).add_argument
     add("infile", help="a file with a task, which stays as it is")
     add("outfile", help="the file to write with the task and its outcome")
-    add("failfile", nargs="?", help="the file to write instead if the task fails")
     add("-r", "--do_raise", action="store_true", help="raise the task's error")
     add("-p", "--do_print", action="store_true", help="print the task's error")
     add("-s", "--sessionfile", metavar="FILE", help="a file with the script's globals")
@@ -863,4 +911,5 @@ if _is_program:
         atexit.register(_leave)
         # What a task printed is seen at once, whatever happens to it.
         sys.stdout.reconfigure(line_buffering=True)
-    sys.exit(main())
+    # A runner gives the arguments as such, as argparse takes as long as all else here.
+    sys.exit(run_task(*sys.argv[1:]) if alive else main())

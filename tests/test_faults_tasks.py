@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import json
 import os
+import shutil
 import sys
 
 import dill
@@ -752,6 +753,63 @@ def test_an_old_result_is_not_yielded_because_its_file_was_touched(tasklist, dir
         old.chmod(0o640)  # as when the directory is given to somebody else, or copied
     assert [type(task.errorvalue) for task in tasklist.run()] == [FileExistsError]
     assert old.exists()
+
+
+def test_an_old_failure_is_not_yielded_because_its_directory_was_copied(
+    tasklist, directory
+):
+    tasklist.schedule(defer(os.rmdir, directory / "missing"))
+    assert [type(t.errorvalue) for t in tasklist.run()] == [FileNotFoundError]
+    (failed,) = (directory / "fail").iterdir()
+    shutil.copy(failed, directory / "todo")
+    content = failed.read_bytes()
+    failed.unlink()
+    failed.write_bytes(content)  # it is copied after that in todo, and is newer
+    (directory / "missing").mkdir()
+    assert [task.errorvalue for task in tasklist.run()] == [None]
+    assert [names_in(directory / state) for state in STATES] == [[], [failed.name], []]
+
+
+def test_a_new_result_is_found_though_old_ones_are_removed_meanwhile(script):
+    output = script.run("""
+import os
+import shutil
+import time
+from pathlib import Path
+from runforrest import TaskList, defer
+
+def work():
+    while not os.path.exists("go"):
+        time.sleep(0.001)
+    return 42
+
+tasklist, go, done = TaskList("tasklist"), Path("go"), Path("tasklist/done")
+tasklist.schedule(defer(work))
+for _ in range(5):
+    tasklist.schedule(defer(abs, -1))
+go.touch()
+print(sorted(task.returnvalue for task in tasklist.run()))
+go.unlink()
+for path in done.iterdir():
+    shutil.copy(path, "tasklist/todo")
+results = iter(tasklist.run(nprocesses=6))
+print([next(results).returnvalue for _ in range(5)])
+for path in done.iterdir():  # so that their places on the disk are used again
+    path.unlink()
+go.touch()
+for task in results:
+    print(task.returnvalue, task.errorvalue)
+""")
+    assert output == "[1, 1, 1, 1, 1, 42]\n[1, 1, 1, 1, 1]\n42 None\n"
+
+
+def test_a_link_to_a_failure_runs_again_like_a_copy(tasklist, directory):
+    tasklist.schedule(defer(os.rmdir, directory / "missing"))
+    assert [type(t.errorvalue) for t in tasklist.run()] == [FileNotFoundError]
+    (failed,) = (directory / "fail").iterdir()
+    os.link(failed, directory / "todo" / failed.name)
+    (directory / "missing").mkdir()
+    assert [task.errorvalue for task in tasklist.run()] == [None]
 
 
 def test_a_result_that_would_end_the_script_when_it_is_loaded_does_not(script):

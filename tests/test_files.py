@@ -665,6 +665,20 @@ for task in tasklist.run():
     assert files_in(script.directory) == ["script.py"]
 
 
+def test_a_task_list_is_removed_with_its_script_in_the_midst_of_a_run(script):
+    script.run("""
+import time
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist", post_clean=True)
+for _ in range(30):
+    tasklist.schedule(defer(time.sleep, 0.02))
+results = iter(tasklist.run())
+next(results)
+""")
+    assert not (script.directory / "tasklist").exists()
+
+
 @pytest.mark.parametrize("end", ["del tasklist", "sys.exit()"])
 def test_a_fork_of_the_script_does_not_remove_its_task_list(end, script):
     output = script.run(f"""

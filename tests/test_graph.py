@@ -225,6 +225,18 @@ def test_containers_with_tasks_are_not_changed():
     assert data == [task, {task: [task]}]
 
 
+def test_data_that_refer_to_each_other_are_searched_once():
+    """Else this would take longer than the universe exists."""
+    nodes = [{"neighbours": []} for _ in range(100)]
+    for node in nodes:
+        node["neighbours"] = [other for other in nodes if other is not node]
+    assert evaluate(defer(len, nodes)) == 100
+    pair, task = [1, 2], defer(abs, -1)
+    for _ in range(100):
+        pair = [pair, pair]
+    assert evaluate(defer(len, [pair, task])) == 2
+
+
 def test_data_with_tasks_is_evaluated_like_an_argument():
     task = defer(abs, -1)
     assert evaluate([task, {"a": (task, 2)}]) == [1, {"a": (1, 2)}]

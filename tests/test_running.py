@@ -843,6 +843,41 @@ for task in tasklist.run():
     assert output == "RuntimeError True\nTrue True\n"
 
 
+def test_a_caller_without_standard_streams_runs_tasks(script):
+    output = script.run("""
+import os
+from runforrest import TaskList, defer
+
+out = os.dup(1)
+for descriptor in 0, 1, 2:
+    os.close(descriptor)
+tasklist = TaskList("tasklist")
+for descriptor in 1, 2:
+    tasklist.schedule(defer(os.write, descriptor, b"this is lost"))
+for task in tasklist.run():
+    os.write(out, f"{task.returnvalue} {task.errorvalue}\\n".encode())
+""")
+    assert output == "12 None\n12 None\n"
+
+
+def test_an_executor_without_standard_streams_runs_tasks(script):
+    output = script.run("""
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist")
+for descriptor in 1, 2:
+    tasklist.schedule(defer(os.write, descriptor, b"this is lost"))
+streams = 0, 3
+with ProcessPoolExecutor(1, get_context("fork"), os.closerange, streams) as executor:
+    for task in tasklist.run(executor=executor):
+        print(task.returnvalue, task.errorvalue)
+""")
+    assert output == "12 None\n12 None\n"
+
+
 def test_an_error_of_the_script_is_caught_as_such(script):
     output = script.run("""
 from runforrest import TaskList, defer
@@ -980,13 +1015,17 @@ assert len(told) == 1, told
 
 
 def test_what_is_open_for_writing_can_not_be_an_argument(tasklist, tmp_path):
+    numpy = pytest.importorskip("numpy")
     path = tmp_path / "file"
     path.write_bytes(b"12345678")
     with path.open("r+b") as both, gzip.open(tmp_path / "file.gz", "wb") as packed:
-        for argument in both, packed:
+        mapped = numpy.memmap(path, mode="r+")
+        for argument in both, packed, mapped:
             with pytest.raises(TypeError, match="open for writing"):
                 tasklist.schedule(defer(id, argument))
-    assert path.read_bytes() == b"12345678"
+        readable = numpy.memmap(path, mode="r")
+        schedule(tasklist, defer(bytes, readable))
+    assert [task.returnvalue for task in tasklist.run()] == [b"12345678"]
 
 
 def test_what_has_a_mode_and_is_no_file_can_be_an_argument(tasklist):

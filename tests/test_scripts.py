@@ -236,6 +236,33 @@ FUNCTIONS = {
         print(call(factorial, 5), call(use))  # 120 (120, 5)
         print(call(Account().get, 1))  # 1
         """,
+    "methods that are not found under their names": """
+        def without_wraps(fun):
+            def wrapper(self, *args):
+                return "wrapped", fun(self, *args)
+            return wrapper
+
+        class Model:
+            @without_wraps
+            def fit(self, x):
+                return x
+            def __hidden(self, x):
+                return x + 1
+            def use_hidden(self):
+                return call(self.__hidden, 1)
+            def name(self):
+                return "model"
+            alias, short = name, lambda self: "short"
+
+        class Better(Model):
+            def name(self):
+                return "better"
+            def use_super(self):
+                return call(super().name), call(self.name), call(self.alias)
+
+        print(call(Model().fit, 1), Model().use_hidden())  # ('wrapped', 1) 2
+        print(call(Model().short), *Better().use_super())  # short model better model
+        """,
     "functions of a file that was run to copy its globals": """
         source = '''
         import sqlite3
@@ -261,6 +288,22 @@ FUNCTIONS = {
         scope["__name__"] = None
         print(call(use, 1))  # (81, [2])
         print(isinstance(run(defer(fail)).errorvalue, Wrong))  # True
+        """,
+    "a method with a decorator that does not copy the name": """
+        def timed(fun):
+            def inner(*args):
+                return fun(*args)
+            return inner
+
+        class Model:
+            @timed
+            def fit(self, x):
+                return x + 1
+
+        def use(fit):
+            return fit(1)
+
+        print(call(use, Model().fit), call(Model().fit, 2))  # 2 3
         """,
     "a function of a file whose globals were copied, and changed since": """
         scope = {"__name__": "__main__", "offset": 40}
@@ -1206,6 +1249,21 @@ NAMES = {
             return xml.etree.ElementTree.fromstring(text).tag
 
         print(call(tag, "<a/>"))  # a
+        """,
+    "submodules of a module with another name": """
+        import concurrent as together
+        import concurrent.futures
+        import xml.dom as tree
+        import xml.dom.minidom
+
+        def tag(text):
+            return tree.minidom.parseString(text).documentElement.tagName
+
+        def use(text):
+            with together.futures.ThreadPoolExecutor(1) as pool:
+                return pool.submit(tag, text).result()
+
+        print(call(tag, "<a/>"), call(use, "<b/>"))  # a b
         """,
     "a submodule as a value": """
         import xml.dom
@@ -2203,6 +2261,27 @@ CLASSES = {
         error = run(defer(use)).errorvalue
         print(type(error) is Failure, error.code)  # True 42
         """,
+    "errors of numpy": """
+        import numpy as np
+
+        def fail():
+            np.zeros(2).sum(axis=3)
+
+        print(run(defer(fail)).errorvalue.axis)  # 3
+        """,
+    "an exception with slots that are empty": """
+        class Failure(Exception):
+            __slots__ = ("code", "reason", "later")
+
+            def __init__(self, code, reason):
+                self.code, self.reason = code, reason
+
+        def use():
+            raise Failure(0, "")
+
+        error = run(defer(use)).errorvalue
+        print(error.code, [error.reason], hasattr(error, "later"))  # 0 [''] False
+        """,
     "a class in a function that uses a global": """
         LENGTH = 3
 
@@ -2816,6 +2895,41 @@ TYPES = {
 
         print(call(use))  # (['x', 'y', 'last', 'more'], 8)
         """,
+    "an Enum that is not found by its name": """
+        import enum
+
+        def make():
+            class Mode(enum.Enum):
+                FAST = 1
+                SLOW = FAST, 2
+
+            return Mode
+
+        Kind, Colour = make(), enum.Enum("Color", "RED GREEN")
+
+        def use(*members):
+            return [member.name for member in members], Colour(2).name, *members
+
+        names, name, mode, colour = call(use, Kind.FAST, Colour.GREEN)
+        print(names, name, mode.value, colour.value)  # ['FAST', 'GREEN'] GREEN 1 2
+        """,
+    "Enums of types that say how to pickle them": """
+        import datetime
+        import decimal
+        import enum
+
+        class Fee(decimal.Decimal, enum.Enum):
+            LOW = "1.5"
+
+        class Day(datetime.date, enum.Enum):
+            FIRST = 2026, 1, 1
+
+        def use(day=Day.FIRST):
+            return Fee.LOW + 1, day is Day.FIRST, Day.FIRST.year, Fee.LOW
+
+        cost, same, year, fee = call(use)
+        print(cost, same, year, fee is Fee.LOW)  # 2.5 True 2026 True
+        """,
     "members of an Enum of another module": """
         from http import HTTPStatus
         from signal import SIGTERM
@@ -3202,6 +3316,18 @@ EXCEPTIONS = {
 
         error = run(defer(fail)).errorvalue
         print(type(error) is NotThere, error)  # True [Errno 2] not there: 'name'
+        """,
+    "a subclass of OSError with an __init__": """
+        class NotThere(OSError):
+            def __init__(self, name):
+                super().__init__(2, "not there", name)
+
+        def fail():
+            raise NotThere("name")
+
+        error = run(defer(fail)).errorvalue
+        print(type(error) is NotThere, error)  # True [Errno 2] not there: 'name'
+        print(error.errno, error.filename)  # 2 name
         """,
     "a group of exceptions with an attribute": """
         class Several(ExceptionGroup):
