@@ -468,7 +468,7 @@ def _freeze(task, metadata):
         for call in [*calls, task, defer(TaskList.schedule, metadata=metadata)]:
             _blame(call.__node__, error)
         raise
-    frozen.__id__, frozen.runtime = task.__id__, None
+    frozen.__id__, frozen.__report__, frozen.runtime = task.__id__, "", None
     frozen.__sealed__ = {"__node__": node, "metadata": metadata}
     frozen.__definitions__ = _definitions(names)
     frozen.__python__ = "{}.{}".format(*sys.version_info)
@@ -643,8 +643,7 @@ def _execute(arguments, claim, autokill, logfile, alive):
     from multiprocessing.connection import wait
 
     # It has to find what this process finds, and gives the task the PYTHONPATH of old.
-    here = os.path.dirname(os.path.abspath(__file__))
-    path = os.pathsep.join(map(os.fspath, [*sys.path, here]))
+    path = os.pathsep.join(map(os.fspath, [*sys.path, os.path.dirname(__file__)]))
     lifeline = f"{alive}:{os.environ.get('PYTHONPATH', '')}"
     with open(logfile or os.devnull, "ab") as log:
         process = subprocess.Popen(
@@ -714,7 +713,7 @@ def _read(path, reason=None):
     import shlex
 
     task = defer(None)
-    vars(task).update(metadata=None, runtime=None)
+    vars(task).update(metadata=None, runtime=None, __report__="")
     try:
         task = _load(path)
         if "returnvalue" in task.__sealed__:
@@ -724,8 +723,7 @@ def _read(path, reason=None):
     if reason is not None:
         task.returnvalue, task.errorvalue = None, reason
         command = shlex.join(["python", "-m", "runforrest", path, "result.pkl", "-r"])
-        report = getattr(task, "__report__", "")
-        reason.add_note(f"{report}To debug this: {command}")
+        reason.add_note(f"{task.__report__}To debug this: {command}")
     return task
 
 
@@ -863,8 +861,7 @@ class TaskList:
         return [n for n in names if n.endswith(".pkl") and not n.startswith(".")]
 
     def _tasks(self, state):
-        names = self._names(state)
-        return (_read(f"{self._directory}/{state}/{name}") for name in names)
+        return (_read(f"{self._directory}/{state}/{n}") for n in self._names(state))
 
     todo_tasks = partialmethod(_tasks, "todo")
     done_tasks = partialmethod(_tasks, "done")
