@@ -39,15 +39,7 @@ import types
 from contextlib import suppress
 from functools import cache, partial, partialmethod, reduce
 from graphlib import TopologicalSorter
-from types import (
-    CellType,
-    CodeType,
-    FunctionType,
-    MemberDescriptorType,
-    MethodType,
-    ModuleType,
-    SimpleNamespace,
-)
+from types import CodeType, FunctionType, ModuleType
 from zlib import crc32
 
 try:
@@ -211,6 +203,7 @@ def _unseal(sealed):
 _pickler = cache(lambda kind: type("Pickler", (kind,), {"reducer_override": _reduce}))
 _NAMED = type, FunctionType, type(cache(id))  # what functools.cache makes has a name
 _TYPING = "TypeVar", "ParamSpec", "NewType", "TypeAliasType"
+_SLOT = types.MemberDescriptorType
 _LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
 
 
@@ -223,8 +216,12 @@ def _reduce(pickler, obj):
     kind = type(obj)
     if isinstance(obj, _NAMED):
         return _reduce_named(pickler, obj)
-    if kind is CellType:  # empty first, as it may contain the function it belongs to
-        contents = {"cell_contents": obj.cell_contents} if obj != CellType() else {}
+    if (
+        kind is types.CellType
+    ):  # empty first, as it may contain the function it belongs to
+        contents = (
+            {"cell_contents": obj.cell_contents} if obj != types.CellType() else {}
+        )
         # That calls types.CellType(), as pickle would look for it under another name.
         return operator.methodcaller("CellType"), (types,), (None, contents)
     if kind is ModuleType:
@@ -233,7 +230,7 @@ def _reduce(pickler, obj):
         return importlib.import_module, (obj.__name__,)
     if kind is partialmethod:  # which Python 3.14 can't make without its arguments
         return partial(kind, obj.func, *obj.args, **obj.keywords), ()
-    if kind is MethodType:
+    if kind is types.MethodType:
         name = getattr(obj, "__name__", "")
         if getattr(obj.__self__, name, None) != obj:  # but a wrapper's, or super()'s
             parts = obj.__func__, obj.__self__
@@ -257,7 +254,7 @@ def _reduce(pickler, obj):
     own_reduce = type(kind.__reduce__) is FunctionType
     if issubclass(kind, BaseException) and own_init and not own_reduce:
         # To call such an __init__ with the args that it left behind might not work.
-        slots = [k for k in dir(kind) if type(getattr(kind, k)) is MemberDescriptorType]
+        slots = [k for k in dir(kind) if type(getattr(kind, k)) is _SLOT]
         missing = None if issubclass(kind, OSError) else slots  # which prints any other
         state = {k: v for k in slots if (v := getattr(obj, k, missing)) is not missing}
         state |= {**vars(obj), "args": obj.args}
@@ -312,7 +309,7 @@ def _reduce_function(pickler, function):
     home, own = sys.modules.get(scope.get("__name__") or function.__module__), {}
     # exec has globals of its own, as a namedtuple, and IPython and doctest have copies.
     if home is None or any(scope.get(k) is not vars(home).get(k) for k in used):
-        home = pickler.scopes.setdefault(id(scope), SimpleNamespace())
+        home = pickler.scopes.setdefault(id(scope), types.SimpleNamespace())
         own = {k: scope[k] for k in used if k in scope}
     of_script = home is sys.modules["__main__"]
     pickler.names += [k for k in used if "." in k or of_script]
@@ -500,15 +497,7 @@ def _finish(task, started, value, error, report=""):
 # Run one file -------------------------------------------------------------------------
 
 
-def run_task(
-    infile,
-    outfile,
-    sessionfile=None,
-    do_print=False,
-    do_raise=False,
-    failfile=None,
-    origin="",
-):
+def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile="", origin=""):
     """Evaluate the task in a file, write it with its outcome, return the exit code.
 
     sessionfile: a file with more globals of the script
