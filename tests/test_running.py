@@ -361,19 +361,21 @@ worker.kill()
     assert output == "True 1\n"
 
 
-def test_without_waitid_a_process_is_waited_for_in_another_way(script):
+def test_without_pidfd_a_process_is_waited_for_in_another_way(script):
     output = script.run("""
 import os
+import time
 from runforrest import TaskList, defer
 
-del os.waitid
+del os.pidfd_open
 tasklist = TaskList("tasklist")
 tasklist.schedule(defer(abs, -1))
 tasklist.schedule(defer(os.kill, defer(os.getpid), 9))
-for task in tasklist.run(nprocesses=1):
-    print(task.returnvalue)
+tasklist.schedule(defer(time.sleep, 60))
+for task in tasklist.run(nprocesses=1, autokill=1):
+    print(task.returnvalue, type(task.errorvalue).__name__)
 """)
-    assert output == "1\nNone\n"
+    assert output == "1 NoneType\nNone CalledProcessError\nNone TimeoutExpired\n"
 
 
 def test_a_task_whose_runner_is_gone_before_it_begins_is_not_run(tasklist, tmp_path):
