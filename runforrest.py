@@ -789,11 +789,7 @@ class TaskList:
         self._noschedule = exists and noschedule_if_exist
         if exists and pre_clean and not self._noschedule:
             self.clean()
-        for state in _STATES:
-            os.makedirs(f"{self._directory}/{state}", exist_ok=True)
-        if not exists:
-            _sync(self._directory)
-            _sync(os.path.dirname(self._directory))
+        self._make_directories()
         open(logfile or os.devnull, "a").close()  # if it can't be written, say so now
         if self._directory in _cleaners:  # only the newest one may do so
             _cleaners.pop(self._directory).detach()
@@ -809,12 +805,20 @@ class TaskList:
         counts = (f"{state}={len(self._names(state))}" for state in _STATES)
         return f"TaskList({self._directory!r}, {', '.join(counts)})"
 
+    def _make_directories(self):
+        for path in (f"{self._directory}/{state}" for state in _STATES):
+            if not os.path.isdir(path):
+                os.makedirs(path, exist_ok=True)
+                _sync(self._directory)
+                _sync(os.path.dirname(self._directory))
+
     def schedule(self, task, metadata=None):
         """Write a task to a file in todo, where it survives whatever happens."""
         if type(task) is not Task:
             raise TypeError(f"{task!r} isn't a task: make one, with defer(fun, arg)")
         if self._noschedule:
             return
+        self._make_directories()  # which clean has removed
         self._newest = max(self._newest + 1, time.time_ns())  # names sort in this order
         name = f"{self._newest}-{os.urandom(4).hex()}.pkl"
         _write(f"{self._directory}/todo/{name}", _freeze(task, metadata))
@@ -836,6 +840,7 @@ class TaskList:
             raise ValueError(f"autokill must be a number of seconds, not {autokill!r}")
         if executor is not None and not hasattr(executor, "submit"):
             raise TypeError(f"executor must have a submit method, not be {executor!r}")
+        self._make_directories()
         session = f"{self._directory}/todo/.session.pkl" if save_session else ""
         if session:
             names = [name for name in vars(sys.modules["__main__"]) if name[:2] != "__"]

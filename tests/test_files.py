@@ -513,6 +513,19 @@ def test_clean_removes_the_directory_and_scheduling_makes_it_again(directory):
     assert [task.returnvalue for task in tasklist.run()] == [1]
 
 
+def test_a_damaged_file_is_kept_in_fail_after_the_directories_were_removed(directory):
+    tasklist = TaskList(directory)
+    tasklist.clean()
+    tasklist.schedule(defer(abs, -1))
+    (path,) = (directory / "todo").iterdir()
+    for state in "done", "fail":
+        (directory / state).rmdir()
+    path.write_bytes(b"damaged")
+    (task,) = tasklist.run()
+    assert "damaged" in str(task.errorvalue)
+    assert (directory / "fail" / path.name).read_bytes() == b"damaged"
+
+
 def test_clean_removes_what_a_killed_run_left(script, directory):
     process = script.start("""
 import os
