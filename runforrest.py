@@ -275,7 +275,7 @@ def _reduce(pickler, obj):
 
 
 def _is_named(pickler, obj):
-    """Whether the name of a function or a class is sent, and not what it is made of."""
+    """Whether a function or a class is sent by name; note a name of the script."""
     module = sys.modules.get(obj.__module__)
     path = getattr(obj, "__qualname__", "").split(".")  # a cached partial has none
     has_name = reduce(lambda part, name: getattr(part, name, None), path, module) is obj
