@@ -149,19 +149,10 @@ def test_nothing_half_written_is_left_by_what_is_killed_while_it_schedules(
 # Calls that fail ----------------------------------------------------------------------
 
 
-def test_a_result_that_can_not_be_forced_to_disk_is_a_failure(script):
+@pytest.mark.parametrize("number", [1, 2], ids=["its file", "its directory"])
+def test_a_result_that_can_not_be_forced_to_disk_is_a_failure(number, script):
     script.run(SCHEDULE, name="schedule.py")
-    tracer = " ".join(strace("fsync", "error=EIO:when=1"))
-    wrapper = script.write(f'#!/bin/sh\nexec {tracer} {sys.executable} "$@"')
-    wrapper.chmod(0o755)
-    output = script.run(RUN, wrapper, name="run.py")
-    assert output.count("None OSError(5, 'Input/output error')") == 2
-    assert len(list(script.directory.glob("tasklist/fail/*"))) == 2
-
-
-def test_a_directory_that_can_not_be_forced_to_disk_is_a_failure(script):
-    script.run(SCHEDULE, name="schedule.py")
-    tracer = " ".join(strace("fsync", "error=EIO:when=2"))
+    tracer = " ".join(strace("fsync", f"error=EIO:when={number}"))
     wrapper = script.write(f'#!/bin/sh\nexec {tracer} {sys.executable} "$@"')
     wrapper.chmod(0o755)
     output = script.run(RUN, wrapper, name="run.py")
