@@ -38,7 +38,7 @@ import time
 import types
 from functools import cache, partial, partialmethod, reduce
 from graphlib import TopologicalSorter
-from types import CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from zlib import crc32
 
 try:
@@ -196,7 +196,7 @@ def _seal(values, names, by_value=False, share=False):
         kind = _pickler(importlib.import_module(library).Pickler)
         pickler = kind(stream, 5, buffer_callback=buffers.append if share else None)
         pickler.names, pickler.by_value, pickler.scopes = names, by_value, {}
-        with suppress(*[Exception] if library == "_pickle" else []):
+        with suppress(Exception if library == "_pickle" else ()):
             for value in values:
                 pickler.dump(value)
             break
@@ -228,12 +228,8 @@ def _reduce(pickler, obj):
     kind = type(obj)
     if isinstance(obj, _NAMED):
         return _reduce_named(pickler, obj)
-    if (
-        kind is types.CellType
-    ):  # empty first, as it may contain the function it belongs to
-        contents = (
-            {"cell_contents": obj.cell_contents} if obj != types.CellType() else {}
-        )
+    if kind is CellType:  # empty first, as it may contain the function it belongs to
+        contents = {"cell_contents": obj.cell_contents} if obj != CellType() else {}
         # That calls types.CellType(), as pickle would look for it under another name.
         return operator.methodcaller("CellType"), (types,), (None, contents)
     if kind is ModuleType:
@@ -286,6 +282,7 @@ def _is_named(pickler, obj):
 
 
 def _reduce_named(pickler, obj):
+    """Restore a function or a class by its name, or from what it is made of."""
     if _is_named(pickler, obj):
         return obj.__qualname__
     if type(obj) is FunctionType:
@@ -776,7 +773,17 @@ _cleaners = {}  # directory: what cleans it up when its TaskList is gone
 
 
 class TaskList:
-    """A directory with tasks, and what runs them."""
+    """A directory with tasks, and what runs them.
+
+    directory: the tasks are in the directories todo, done and fail in this one. If it
+        exists already, a RuntimeError is raised, unless
+    exist_ok: use it anyway, and
+    pre_clean: remove all tasks that are in it, or
+    noschedule_if_exist: run the tasks that are in it, and ignore what gets scheduled
+    post_clean: remove all tasks when this object is deleted, or Python ends
+    logfile: append to this file when tasks are scheduled, started, and done or failed,
+        and what they print
+    """
 
     def __init__(
         self,
@@ -825,7 +832,12 @@ class TaskList:
                 _sync(os.path.dirname(self._directory))
 
     def schedule(self, task, metadata=None):
-        """Write a task to a file in todo, where it survives whatever happens."""
+        """Write a task to a file in todo, where it survives whatever happens.
+
+        metadata: anything that shall come back as `task.metadata`
+
+        TypeError if it isn't a task; else what pickling it or writing the file raises.
+        """
         if type(task) is not Task:
             raise TypeError(f"{task!r} isn't a task: make one, with defer(fun, arg)")
         if self._noschedule:
@@ -844,7 +856,18 @@ class TaskList:
         autokill=None,
         executor=None,
     ):
-        """Run the tasks in todo, each in a process of its own."""
+        """Run the tasks in todo, each in a process of its own.
+
+        Return an iterable, with a length, of the tasks as they finish. They start when
+        it is iterated. Leaving the loop kills those that run, and they stay in todo.
+
+        nprocesses: how many run at a time
+        print_errors: print the full stack trace of each error
+        save_session: send all globals of the script, not only those that tasks refer to
+        autokill: seconds after which to kill a task and all processes it has started,
+            at most 2e6
+        executor: a concurrent.futures.Executor that runs them, instead of nprocesses
+        """
         if not hasattr(nprocesses, "__index__") or nprocesses < 1:
             raise ValueError(f"nprocesses must be 1, 2, 3, ..., not {nprocesses!r}")
         timed = hasattr(autokill, "__float__") and 0 < autokill < 2e6

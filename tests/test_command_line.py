@@ -306,7 +306,7 @@ def test_help_tells_about_all_arguments_and_exits_with_0():
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["in"], ["in", "-r"], ["in", "out", "fail", "more"], ["in", "out", "-x"]],
+    [[], ["in"], ["in", "-r"], ["in", "out", "more"], ["in", "out", "-x"]],
     ids=str,
 )
 def test_wrong_arguments_are_explained_and_nothing_is_done(arguments, tmp_path):
