@@ -36,7 +36,8 @@ import os
 import sys
 import time
 import types
-from functools import cache, partial, partialmethod, reduce
+from contextlib import suppress
+from functools import cache, lru_cache, partial, partialmethod, reduce
 from graphlib import TopologicalSorter
 from types import CellType, CodeType, FunctionType, ModuleType
 from zlib import crc32
@@ -52,19 +53,6 @@ _is_program = _is_loading = __name__ == "__main__"
 if _is_program:  # be the module that task files refer to; __main__ is the script's
     __name__ = "runforrest"
     sys.modules[__name__] = sys.modules["__main__"]
-
-
-class suppress:
-    """Like that of contextlib, whose import would take 4 % of a small task's time."""
-
-    def __init__(self, *errors):
-        self.errors = errors
-
-    def __enter__(self):
-        pass
-
-    def __exit__(self, kind, error, traceback):
-        return isinstance(error, self.errors)
 
 
 # Build the graph ----------------------------------------------------------------------
@@ -88,7 +76,7 @@ class Task:
 
     def __getattr__(self, name):
         if name in vars(self).get("__sealed__", ()):
-            *_, value = _unseal(self.__sealed__[name])
+            value = _unseal(self.__sealed__[name])
             return vars(self).setdefault(name, value)
         if name[:2] == "__" or name in _OUTCOME or "runtime" in vars(self):
             raise AttributeError(f"this task has no {name!r} (has it run?)")
@@ -184,38 +172,50 @@ def _replace(data, replacement, known=None):
 # Turn it into bytes, with all that it needs of the script -----------------------------
 
 
-def _seal(values, names, by_value=False, share=False):
-    """Pickle values one after the other, with one memory of what there was already.
+class _Now(partial):
+    """A call that is pickled as such, and made as soon as it is loaded."""
 
-    names: a list, to which the names of the script's globals are added that are used
+    def __reduce__(self):
+        return self.func, self.args
+
+
+def _seal(value, names, by_value=False, share=False):
+    """Pickle a value.
+
+    names: a list, to which the names are added that its functions and classes use:
+        those of globals, and after a dot all others
     by_value: pickle the functions and classes of the script itself, not their names
     share: don't copy large arrays
     """
-    for library in ["_pickle", "dill"][by_value:]:  # which can do more, but takes long
+    for library in "_pickle", "dill":  # which can do more, but takes long
         stream, buffers = io.BytesIO(), []
         kind = _pickler(importlib.import_module(library).Pickler)
         pickler = kind(stream, 5, buffer_callback=buffers.append if share else None)
         pickler.names, pickler.by_value, pickler.scopes = names, by_value, {}
         with suppress(Exception if library == "_pickle" else ()):
-            for value in values:
-                pickler.dump(value)
+            pickler.dump(value)
             break
     return stream.getvalue(), buffers
 
 
 def _unseal(sealed):
-    """Yield these values, each when the one before has been used."""
-    pickled, buffers = sealed
-    stream = io.BytesIO(pickled)
-    unpickler = pickle.Unpickler(stream, buffers=buffers)
-    while stream.tell() < len(pickled):
-        yield unpickler.load()
+    return pickle.loads(sealed[0], buffers=sealed[1])
+
+
+def _why_not(value, names, by_value=False):
+    """Why a value can't be pickled, or None if it can."""
+    try:
+        _seal(value, names, by_value)
+    except Exception as error:
+        return repr(error)
 
 
 _pickler = cache(lambda kind: type("Pickler", (kind,), {"reducer_override": _reduce}))
-_NAMED = type, FunctionType, type(cache(id))  # what functools.cache makes has a name
+_CACHED, _SLOT = type(cache(id)), types.MemberDescriptorType
+_NAMED = type, FunctionType, _CACHED
+_OF_FUNCTION = "__kwdefaults__", "__dict__", "__doc__", "__module__", "__qualname__"
+_MADE_ANEW = "getset_descriptor", "member_descriptor", "_abc_data"
 _TYPING = "TypeVar", "ParamSpec", "NewType", "TypeAliasType"
-_SLOT = types.MemberDescriptorType
 _LOCKS = {_thread.RLock: _thread.RLock, _thread.LockType: _thread.allocate_lock}
 
 
@@ -226,29 +226,32 @@ def _reduce(pickler, obj):
     object that it makes, after that is known to others; or a name; or NotImplemented.
     """
     kind = type(obj)
-    if isinstance(obj, _NAMED):
-        return _reduce_named(pickler, obj)
+    if isinstance(obj, _NAMED) and _is_named(pickler, obj):
+        return obj.__qualname__
+    if kind is FunctionType:
+        return _reduce_function(pickler, obj)
+    if kind is _CACHED:
+        return _Now(lru_cache, *obj.cache_parameters().values()), (obj.__wrapped__,)
     if kind is CellType:  # empty first, as it may contain the function it belongs to
         contents = {"cell_contents": obj.cell_contents} if obj != CellType() else {}
-        # That calls types.CellType(), as pickle would look for it under another name.
-        return operator.methodcaller("CellType"), (types,), (None, contents)
+        return _Now(getattr, types, "CellType"), (), (None, contents)
+    if isinstance(obj, type) and _of_script(obj):
+        return _reduce_class(obj)
+    if hasattr(kind, "_member_map_") and not _is_named(pickler, kind):  # of an Enum
+        args = object.__reduce_ex__(obj, 2)[1]  # with its class, or (Decimal) without
+        args = args if args[:1] == (kind,) else (kind, *args)
+        return obj._member_type_.__new__, args, vars(obj)
     if kind is ModuleType:
         if sys.modules.get(obj.__name__) is not obj:
             raise TypeError(f"{obj!r} can't be imported by its name")
+        pickler.names += ["." + name for name in obj.__name__.split(".")]
         return importlib.import_module, (obj.__name__,)
     if kind is partialmethod:  # which Python 3.14 can't make without its arguments
         return partial(kind, obj.func, *obj.args, **obj.keywords), ()
     if kind is types.MethodType:
-        name = getattr(obj, "__name__", "")
-        if getattr(obj.__self__, name, None) != obj:  # but a wrapper's, or super()'s
-            parts = obj.__func__, obj.__self__
-            return operator.methodcaller("MethodType", *parts), (types,)
+        return _Now(getattr, types, "MethodType"), (obj.__func__, obj.__self__)
     if kind in _LOCKS:  # dill would restore them as locked
         return _LOCKS[kind], ()
-    if hasattr(kind, "_member_map_") and not _is_named(pickler, kind):
-        args = object.__reduce_ex__(obj, 2)[1]  # with its class, or (Decimal) without
-        args = args if args[:1] == (kind,) else (kind, *args)
-        return obj._member_type_.__new__, args, vars(obj)
     if kind.__module__ == "typing" and kind.__name__ in _TYPING:
         parts = "__supertype__", "__value__"
         made_of = [getattr(obj, name) for name in parts if hasattr(obj, name)]
@@ -258,94 +261,57 @@ def _reduce(pickler, obj):
         is_standard = obj is sys.__stdout__ or obj is sys.__stderr__
         if not is_standard and not {*"wax+2"}.isdisjoint(mode):
             raise TypeError(f"{obj!r} is open for writing: open it in a task instead")
-    own_init = type(kind.__init__) is FunctionType
-    own_reduce = type(kind.__reduce__) is FunctionType
-    if issubclass(kind, BaseException) and own_init and not own_reduce:
+    own_init = type(kind.__init__) is FunctionType is not type(kind.__reduce__)
+    if issubclass(kind, BaseException) and own_init:
         # To call such an __init__ with the args that it left behind might not work.
         slots = [k for k in dir(kind) if type(getattr(kind, k)) is _SLOT]
-        missing = None if issubclass(kind, OSError) else slots  # which prints any other
-        state = {k: v for k in slots if (v := getattr(obj, k, missing)) is not missing}
-        state |= {**vars(obj), "args": obj.args}
-        return copyreg.__newobj__, (kind, *obj.args), state
+        state = {k: v for k in slots if (v := getattr(obj, k, None)) is not None}
+        return copyreg.__newobj__, (kind, *obj.args), state | vars(obj)
     return NotImplemented
 
 
 def _is_named(pickler, obj):
-    """Whether a function or a class is sent by name; note a name of the script."""
+    """Whether a function or a class is sent by name."""
     module = sys.modules.get(obj.__module__)
     path = getattr(obj, "__qualname__", "").split(".")  # a cached partial has none
-    has_name = reduce(lambda part, name: getattr(part, name, None), path, module) is obj
-    of_script = module is sys.modules["__main__"]
-    if has_name and of_script and not pickler.by_value:
-        pickler.names.append(path[0])
-    return has_name and not (of_script and pickler.by_value)
+    pickler.names.append(path[0])
+    found = reduce(lambda part, name: getattr(part, name, None), path, module)
+    return found is obj and not (pickler.by_value and _of_script(obj))
 
 
-def _reduce_named(pickler, obj):
-    """Restore a function or a class by its name, or from what it is made of."""
-    if _is_named(pickler, obj):
-        return obj.__qualname__
-    if type(obj) is FunctionType:
-        return _reduce_function(pickler, obj)
-    of_script = sys.modules.get(obj.__module__) is sys.modules["__main__"]
-    if isinstance(obj, type) and of_script:
-        return _reduce_class(obj)
-    return NotImplemented
-
-
-def _reduce_class(cls):
-    """Restore a class first, and then what is in it, which may refer to the class.
-
-    This copies what the class has become, and runs nothing of what has made it, but
-    the __init_subclass__ of its bases.
-    """
-    made_anew = "getset_descriptor", "member_descriptor", "_abc_data"
-    state = {k: v for k, v in vars(cls).items() if type(v).__name__ not in made_anew}
-    given = "__module__", "__slots__", "__orig_bases__"
-    body = {k: state.pop(k) for k in given if k in state}
-    body["__qualname__"] = cls.__qualname__
-    if state.pop("__annotate_func__", None):  # it refers to all that is in the class
-        state["__annotations__"] = _annotations(cls)
-    kind = abc.ABCMeta if isinstance(cls, abc.ABCMeta) else type
-    args = type(cls), cls.__name__, cls.__bases__, body
-    return kind.__new__, args, (state, {}), None, None, _fill
+def _of_script(obj):
+    return sys.modules.get(obj.__module__) is sys.modules["__main__"]
 
 
 def _reduce_function(pickler, function):
     """Restore a function without dill, whose import takes five times a bare start."""
-    scope, used = function.__globals__, _globals_of(function.__code__, len(sys.modules))
+    scope, used, own = function.__globals__, _globals_of(function.__code__), {}
+    pickler.names += used
     # functools.wraps changes the __module__, and %run of IPython the __name__.
-    home, own = sys.modules.get(scope.get("__name__") or function.__module__), {}
+    home = sys.modules.get(scope.get("__name__") or function.__module__)
     # exec has globals of its own, as a namedtuple, and IPython and doctest have copies.
     if home is None or any(scope.get(k) is not vars(home).get(k) for k in used):
         home = pickler.scopes.setdefault(id(scope), types.SimpleNamespace())
         own = {k: scope[k] for k in used if k in scope}
-    of_script = home is sys.modules["__main__"]
-    pickler.names += [k for k in used if "." in k or of_script]
-    keys = "__kwdefaults__", "__dict__", "__doc__", "__module__", "__qualname__"
-    state = {k: getattr(function, k) for k in keys}
+    code, home = _Now(marshal.loads, marshal.dumps(function.__code__)), _Now(vars, home)
+    args = code, home, function.__name__, function.__defaults__, function.__closure__
+    state = {k: getattr(function, k) for k in _OF_FUNCTION}
     state["__annotations__"] = _annotations(function)
-    args = function.__name__, function.__defaults__, function.__closure__
-    args = marshal.dumps(function.__code__), home, *args
-    return _new_function, args, (state, own), None, None, _fill
+    filled = own and _Now(dict.update, home, own)
+    return _Now(getattr, types, "FunctionType"), args, (filled, state)
 
 
-@cache
-def _globals_of(code, count):
-    """The names of all globals and submodules that a function, or one in it, uses.
-
-    count: how many modules are loaded, as the submodules are found among them
-    """
-    import dis
-
-    lookups = {"LOAD_NAME", *(name for name in dis.opmap if "GLOBAL" in name)}
-    used = {i.argval for i in dis.get_instructions(code) if i.opname in lookups}
-    values = [vars(sys.modules["__main__"]).get(name) for name in used]
-    aliases = [value.__name__ for value in values if type(value) is ModuleType]
-    words = {*code.co_names, *".".join(aliases).split(".")}
-    used |= {m for m in list(sys.modules) if "." in m and words >= {*m.split(".")}}
-    inner = [const for const in code.co_consts if type(const) is CodeType]
-    return used.union(*(_globals_of(part, count) for part in inner))
+def _reduce_class(cls):
+    """Restore a class as what it has become; run nothing of what has made it."""
+    state = {k: v for k, v in vars(cls).items() if type(v).__name__ not in _MADE_ANEW}
+    given = "__module__", "__slots__", "__orig_bases__"
+    body = {k: state.pop(k) for k in given if k in state}
+    state["__qualname__"] = cls.__qualname__
+    if state.pop("__annotate_func__", None):  # it refers to all that is in the class
+        state["__annotations__"] = _annotations(cls)
+    kind = abc.ABCMeta if isinstance(cls, abc.ABCMeta) else type
+    args = type(cls), cls.__name__, cls.__bases__, body
+    return kind.__new__, args, state, None, None, _set_attributes
 
 
 def _annotations(obj):
@@ -354,65 +320,68 @@ def _annotations(obj):
     return {}
 
 
-def _new_function(code, home, *args):
-    return FunctionType(marshal.loads(code), vars(home), *args)
-
-
-def _fill(obj, state):
-    """Give a class its attributes, or a function these and globals of its own."""
-    attributes, own = state
-    if own:
-        obj.__globals__.update(own)
-    kind = type if isinstance(obj, type) else object
+def _set_attributes(cls, attributes):
     for name, value in attributes.items():
-        kind.__setattr__(obj, name, value)
+        type.__setattr__(cls, name, value)
+
+
+@cache
+def _globals_of(code):
+    """The globals that a function, or one in it, uses; after a dot, all its names."""
+    import dis
+
+    lookups = {"LOAD_NAME", *(name for name in dis.opmap if "GLOBAL" in name)}
+    used = {i.argval for i in dis.get_instructions(code) if i.opname in lookups}
+    inner = [const for const in code.co_consts if type(const) is CodeType]
+    return used.union(["." + name for name in code.co_names], *map(_globals_of, inner))
 
 
 def _definitions(names):
     """Pickle the globals of the script with these names, and all that they refer to.
 
-    Return functions, classes and modules, and then other things, which may need those
-    to be loaded; and a dictionary that tells why others are in neither.
+    They define themselves when they are loaded: modules, functions and classes first,
+    as the others may need those to be loaded. Return also why some are not in it.
     """
-    script, then, absent = vars(sys.modules["__main__"]), {}, {}
-    first = {"__package__": script.get("__package__")}  # for relative imports
+    script, why_not = sys.modules["__main__"], {}
+    known = {name: sys.modules[name] for name in sys.modules if "." in name}
+    known |= vars(script)
     for name in names:  # to which those are appended that are found
-        if name not in first | then | absent and (name in script or "." in name):
-            value = script.get(name, sys.modules.get(name))
-            by_value = isinstance(value, (*_NAMED, ModuleType))
-            try:
-                _seal([value], names, by_value=True)
-                (first if by_value else then)[name] = value
-            except Exception as error:
-                absent[name] = repr(error)
+        if name in vars(script) and name not in why_not:
+            why_not[name] = _why_not(known[name], names, by_value=True)
+    words = {name.strip(".") for name in names}
+    names += [name for name in known if "." in name and words >= {*name.split(".")}]
     # Last what was needed first, as it may need the others to be loaded.
-    parts = {name: {name: then[name]} for name in reversed(names) if name in then}
-    return _seal([first, *parts.values()], [], by_value=bool(names)), absent
+    order = [k for k in dict.fromkeys(names[::-1]) if k in known and not why_not.get(k)]
+    order.sort(key=lambda k: not isinstance(known[k], (*_NAMED, ModuleType)))
+    parts = [_Now(setattr, script, k, known[k]) for k in order]
+    return _seal(parts, [], by_value=True), {k: v for k, v in why_not.items() if v}
 
 
 # Write and read a file ----------------------------------------------------------------
 
 _STATES = "todo", "done", "fail"
 _INTACT = 0x2144DF1C  # the CRC-32 of any data that end in their own CRC-32
+# A file in done or fail that was last changed in this second of 1987 is the outcome of
+# the one in todo, which is yet to be removed. After that, it is changed now.
+_UNSETTLED = 1 << 29
 
 
-def _write(path, value, origin=""):
+def _write(path, value, seconds=None):
     """Write a pickle and a checksum to a file that survives a power cut, or to none.
 
-    origin: which file it is the result of
+    seconds: when it shall seem to have been changed, if not now
     """
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
         with open(f"{path}.tmp", "w+b") as file:
             pickle.dump(value, file, 5)
-            file.write(f"{origin:32}".encode())
             file.write(_checksum(file).to_bytes(4, "little"))
             file.flush()
+            os.utime(file.fileno(), seconds and (seconds, seconds))
             os.fsync(file.fileno())
         os.replace(f"{path}.tmp", path)
+        _sync(os.path.dirname(path))
     finally:
         _remove(f"{path}.tmp")
-    _sync(os.path.dirname(path))
 
 
 def _load(path):
@@ -429,27 +398,28 @@ def _checksum(file):
     return reduce(lambda checksum, block: crc32(block, checksum), blocks, 0)
 
 
-def _files(directory):
-    """The sorted names of the files in a directory, or none if it doesn't exist."""
-    with suppress(FileNotFoundError), os.scandir(directory) as entries:
-        return sorted(e.name for e in entries if os.path.isfile(e.path))
-    return []
-
-
-def _origin(file):
-    """What tells a file from all others, and from itself if it is written or moved."""
-    status = os.stat(file)
-    return f"{status.st_ino:016x}{status.st_ctime_ns:016x}"
-
-
-def _result_of(origin, *paths):
-    """Which of these files has been made from the one of this origin, or None."""
+def _unsettled(*paths):
+    """List those of these files that are outcomes of what is in todo."""
+    found = []
     for path in paths:
-        with suppress(OSError), open(path, "rb") as file:
-            file.seek(-36, os.SEEK_END)
-            if file.read(32) == origin.encode():
-                return path
-    return None
+        with suppress(FileNotFoundError):
+            if os.stat(path).st_mtime == _UNSETTLED:
+                found.append(path)
+    return found
+
+
+def _make(directory):
+    """Make a directory, if there is none, that survives a power cut as its parents."""
+    if not os.path.isdir(directory):
+        _make(os.path.dirname(directory))
+        os.makedirs(directory, exist_ok=True)
+        _sync(os.path.dirname(directory))
+
+
+def _sync(directory):
+    descriptor = os.open(directory, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def _remove(path):
@@ -457,25 +427,25 @@ def _remove(path):
         os.unlink(path)
 
 
-def _sync(directory):
-    """Have the names in a directory survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+def _files(directory):
+    """The sorted names of the files in a directory, or none if it doesn't exist."""
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        return sorted(e.name for e in entries if os.path.isfile(e.path))
+    return []
 
 
 def _freeze(task, metadata):
     """Make a task of bytes alone, which can be read without what its calls need."""
-    names, frozen = [], Task.__new__(Task)
-    *calls, _ = _in_order(task)
+    names, frozen = ["__package__"], Task.__new__(Task)  # for relative imports
+    calls = _in_order(task)  # and so the pickle is flat
     try:
-        node, metadata = _seal([*calls, task.__node__], names), _seal([metadata], [])
+        node = _seal(_Now(operator.getitem, [*calls, task.__node__], -1), names)
+        frozen.__sealed__ = {"__node__": node, "metadata": _seal(metadata, [])}
     except Exception as error:
-        for call in [*calls, task, defer(TaskList.schedule, metadata=metadata)]:
-            _blame(call.__node__, error)
+        for call in [*calls, defer(TaskList.schedule, metadata=metadata)]:
+            _blame(*call.__node__, error)
         raise
     frozen.__id__, frozen.__report__, frozen.runtime = task.__id__, "", None
-    frozen.__sealed__ = {"__node__": node, "metadata": metadata}
     frozen.__definitions__ = _definitions(names)
     frozen.__python__ = "{}.{}".format(*sys.version_info)
     frozen.__path__ = [os.path.abspath(path) for path in sys.path]
@@ -483,13 +453,10 @@ def _freeze(task, metadata):
     return frozen
 
 
-def _blame(node, error):
+def _blame(fun, args, kwargs, error):
     """Tell which arguments of a call it was that could not be pickled."""
-    fun, args, kwargs = node
     for name, value in [("fun", fun), *enumerate(args), *kwargs.items()]:
-        try:  # without tasks, as these have their own turn
-            _seal([_replace(value, id)], [])
-        except Exception:
+        if _why_not(_replace(value, id), []):  # a task in it has its own turn
             called, kind = getattr(fun, "__name__", "a task"), type(value).__qualname__
             error.add_note(f"It is in argument {name!r} of {called}, a {kind}.")
 
@@ -497,8 +464,8 @@ def _blame(node, error):
 def _finish(task, started, value, error, report=""):
     """Put the outcome into a task that was read from a file."""
     vars(task).pop("__node__", None)  # or what has changed its arguments were stored
-    task.__sealed__["returnvalue"] = _seal([value], [], share=True)
-    task.__sealed__["errorvalue"] = _seal([error], [])
+    task.__sealed__["returnvalue"] = _seal(value, [], share=True)
+    task.__sealed__["errorvalue"] = _seal(error, [])
     task.__report__, task.runtime = report, time.perf_counter() - started
     return task
 
@@ -506,23 +473,20 @@ def _finish(task, started, value, error, report=""):
 # Run one file -------------------------------------------------------------------------
 
 
-def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile="", origin=""):
+def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile=None):
     """Evaluate the task in a file, write it with its outcome, return the exit code.
 
     sessionfile: a file with more globals of the script
     do_print, do_raise: what to do with an error, after it was written
-    failfile: where to write a failure, if not to the outfile
-    origin: what tells the infile from all others
+    failfile: where to write a failure for a runner, which settles the outcome
 
     This writes to `__main__`, `sys.path` and `sys.argv`: use a process of its own.
     """
     global _is_loading
-    outfile, failfile = map(os.path.realpath, (outfile, failfile or outfile))
-    for path in filter(os.path.lexists, (outfile, failfile)):
-        if not os.path.isfile(path) or os.path.realpath(infile) == path:
-            raise ValueError(f"{path!r} is the infile, or no file: choose another")
-    task, absent = _load(infile), {}
     process, started = os.getpid(), time.perf_counter()
+    seconds = _UNSETTLED if failfile else None
+    outfile, failfile = map(os.path.abspath, (outfile, failfile or outfile))
+    task, absent = _load(infile), {}
     # For telling what went wrong if all other memory, or all descriptors, are used:
     reserve = [bytes(1 << 24), open(os.devnull)]  # noqa: SIM115 - closed by del
     try:
@@ -533,13 +497,12 @@ def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile="", orig
         session = [_load(sessionfile)] if sessionfile else []
         for parts, reasons in [task.__definitions__, *session]:
             absent |= reasons
-            for part in _unseal(parts):
-                vars(sys.modules["__main__"]).update(part)
+            _unseal(parts)
         # All that it refers to is imported, so what uses a TaskList now, may do so.
         _, _is_loading = task.__node__, False
         value = evaluate(task)
         if os.getpid() == process:  # and not a fork that the task let return
-            _write(outfile, _finish(task, started, value, None), origin)
+            _write(outfile, _finish(task, started, value, None), seconds)
         return 0
     except BaseException as error:
         if os.getpid() != process:  # a fork that the task made ends as it likes
@@ -553,10 +516,10 @@ def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile="", orig
                 error.add_note(f"{name} did not come along: {absent[name]}")
         report, told = "".join(traceback.format_exception(error)), error
         try:
-            list(_unseal(_seal([error], [])))
+            _unseal(_seal(error, []))
         except Exception:
             told = RuntimeError(traceback.format_exception_only(error)[0].strip())
-        _write(failfile, _finish(task, started, None, told, report), origin)
+        _write(failfile, _finish(task, started, None, told, report), seconds)
         if do_print:
             traceback.print_exception(error)
         if do_raise and not isinstance(error, SystemExit):  # whose code might be 0
@@ -564,45 +527,46 @@ def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile="", orig
         return 1
 
 
-def _run_file(directory, autokill, logfile, options, name, alive=None):
+def _run_file(directory, autokill, logfile, options, name, stop=None):
     """Run the task in a file in todo, in a process of its own; move it to done or fail.
 
     Return where it is then, and the reason if its failure could not be written there;
-    or None if another runs it, or if the descriptor `alive` became readable to stop it.
+    or None if another has it, or if the connection `stop` became readable.
     """
     todo, done, fail = (f"{directory}/{state}/{name}" for state in _STATES)
-    patience = time.monotonic() + (5 if alive is None else 0)  # seconds, for executors
-    alive = _lifeline()[0] if alive is None else alive
+    patience = time.monotonic() + (5 if stop is None else 0)  # seconds, for executors
     while (claim := _claim(todo)) is None:
         if time.monotonic() > patience or not os.path.exists(todo):
             return None
         time.sleep(0.1)  # a task that an executor tries again may be dying still
     with claim:
-        started, origin, reason = time.perf_counter(), _origin(claim.fileno()), None
-        # The result of a runner that was killed needs no more than to be yielded.
-        result = _result_of(origin, fail, done)
-        if result is None:
+        started, reason = time.perf_counter(), None
+        # The outcome of a runner that was killed is there already.
+        outcomes = _unsettled(fail, done)
+        if not outcomes:
             _log(logfile, name, "start")
-            arguments = [todo, done, *options, fail, origin]
-            error = _execute(arguments, claim, autokill, logfile, alive)
+            arguments = [todo, done, *options, fail]
+            error = _execute(arguments, claim, autokill, logfile, stop)
             if error is None:
                 return None
             # If there are both, something went wrong after done was written.
-            result = _result_of(origin, fail, done)
+            outcomes = _unsettled(fail, done)
             _remove(f"{done}.tmp")  # that of fail is replaced, if there is one
         try:
-            if result is None:
-                _write(fail, _finish(_load(todo), started, None, error), origin)
-                result = fail
-            if result == done:
+            if not outcomes:
+                outcomes = [fail]
+                _write(fail, _finish(_load(todo), started, None, error), _UNSETTLED)
+            if outcomes == [done]:
                 _remove(fail)
             _remove(todo)
+            for path in outcomes:
+                os.utime(path)
         except Exception as cause:  # the disk is full, or the file damaged: keep it so
-            result, reason = fail, cause
+            outcomes, reason = [fail], cause
             with suppress(FileNotFoundError):
                 os.replace(todo, fail)
-        _log(logfile, name, "done" if result == done else "fail")
-        return result, reason
+        _log(logfile, name, "done" if outcomes == [done] else "fail")
+        return outcomes[0], reason
 
 
 def _claim(path):
@@ -615,55 +579,42 @@ def _claim(path):
     return None
 
 
-def _new_lifeline():
-    """Make a pipe to which nobody can write when this process is gone."""
-    while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
-        # No pipe, and no file of a task, is to be taken for a standard stream.
-        os.set_inheritable(spare, True)
-    os.close(spare)
-    return os.pipe()
-
-
-_lifeline = cache(_new_lifeline)
-
-
 def _log(logfile, name, event):
     with suppress(OSError), open(logfile or os.devnull, "a", errors="replace") as log:
         print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
 
 
-def _execute(arguments, claim, autokill, logfile, alive):
+def _execute(arguments, claim, autokill, logfile, stop):
     """Run the process of a task, leave nothing of it behind, return how it ended.
 
-    Return None if it was stopped, as `alive` became readable.
+    Return None if it was stopped, as `stop` became readable.
     """
     import subprocess
-    from multiprocessing.connection import wait
+    from multiprocessing.connection import Pipe, wait
 
     # It has to find what this process finds, and gives the task the PYTHONPATH of old.
     path = os.pathsep.join(map(os.fspath, [*sys.path, os.path.dirname(__file__)]))
-    lifeline = f"{alive}:{os.environ.get('PYTHONPATH', '')}"
+    watch, leash = Pipe(duplex=False)
+    environment = f"{watch.fileno()}:{os.environ.get('PYTHONPATH', '')}"
     with open(logfile or os.devnull, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "runforrest", *arguments],
-            env=os.environ | {"PYTHONPATH": path, "RUNFORREST": lifeline},
+            env=os.environ | {"PYTHONPATH": path, "RUNFORREST": environment},
             stdin=subprocess.DEVNULL,
             stdout=logfile and log,
             stderr=logfile and log,
             start_new_session=True,
-            pass_fds=[claim.fileno(), alive],
+            pass_fds=[claim.fileno(), watch.fileno()],
         )
     end = _end_of(process)
-    try:
-        ready = wait([end, alive], autokill and float(autokill))
-    finally:
-        # As long as it isn't reaped, nobody else gets its number, nor its group's.
-        with suppress(PermissionError, ProcessLookupError):  # macOS, when all ended
-            os.killpg(process.pid, 9)  # SIGKILL
-        wait([end], 5)  # seconds, and go on: what waits for a broken disk does not die
-        os.close(end)
+    ready = wait([end] if stop is None else [end, stop], autokill and float(autokill))
+    # As long as it isn't reaped, nobody else gets its number, nor its group's.
+    with suppress(PermissionError, ProcessLookupError):  # macOS, when all ended
+        os.killpg(process.pid, 9)
+    wait([end], 5)  # seconds, and go on: what waits for a broken disk does not die
+    os.close(end)
     code = process.poll()
-    if alive in ready:
+    if stop in ready:
         return None
     if not ready:
         return subprocess.TimeoutExpired(process.args, autokill)
@@ -681,26 +632,16 @@ def _end_of(process):
     return end
 
 
-def _follow(alive):
-    """Have Linux kill this process and its children when the runner is gone."""
-    # That is raised if it has not happened yet, and the others where there is no Linux.
-    with suppress(BlockingIOError, FileNotFoundError, AttributeError):
-        # The pipe is opened anew, and stays open, as each opening has its own owner.
-        pipe = os.open(f"/proc/self/fd/{alive}", os.O_RDONLY)
-        fcntl.fcntl(pipe, fcntl.F_SETSIG, 9)  # SIGKILL
-        fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
-        os.read(pipe, 1)
+def _follow(watch):
+    """Have Linux kill this process and its children when nobody holds the leash."""
+    os.set_blocking(watch, False)
+    with suppress(AttributeError):  # there is only Linux that has this
+        fcntl.fcntl(watch, fcntl.F_SETSIG, 9)  # SIGKILL
+        fcntl.fcntl(watch, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(watch, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    with suppress(BlockingIOError):  # but not if the runner is gone already
+        os.read(watch, 1)
         os._exit(1)
-
-
-def _leave():
-    """End what a task leaves behind, as the runner may be killed before it does so."""
-    import _signal
-
-    if os.getpid() == os.getpgrp():  # and not a fork that the task let return
-        _signal.signal(15, 1)  # SIGTERM, SIG_IGN
-        os.killpg(0, 15)
 
 
 # Run many -----------------------------------------------------------------------------
@@ -720,7 +661,7 @@ def _read(path, reason=None):
         reason = reason or error
     if reason is not None:
         task.returnvalue, task.errorvalue = None, reason
-        command = shlex.join(["python", "-m", "runforrest", path, "result.pkl", "-r"])
+        command = f"python -m runforrest {shlex.quote(path)} result.pkl -r"
         reason.add_note(f"{task.__report__}To debug this: {command}")
     return task
 
@@ -728,45 +669,49 @@ def _read(path, reason=None):
 class _Run:
     """The tasks of a run, as they finish; its length is how many there are to run."""
 
-    def __init__(self, tasklist, work, nprocesses, executor):
+    def __init__(self, tasklist, outcomes_of):
         self._tasklist = tasklist  # which must not clean up before this has ended
-        self._names, self._work = tasklist._names("todo"), work
-        self._nprocesses, self._executor = nprocesses, executor
+        self._names, self._outcomes_of = tasklist._names("todo"), outcomes_of
 
     def __len__(self):
         return len(self._names)
 
     def __iter__(self):
-        from concurrent.futures import as_completed
-        from multiprocessing.pool import ThreadPool
+        outcomes = filter(None, self._outcomes_of(self._names))
+        return (_read(*outcome) for outcome in outcomes)
 
-        process, (alive, leash) = os.getpid(), _new_lifeline()
-        pool, futures = ThreadPool(self._nprocesses), []
 
-        def stop():
-            if os.getpid() == process:  # and not a fork that left the loop
-                # One for each process, which see it even if a fork keeps the pipe open.
-                os.write(leash, bytes(4096))
+def _run_here(work, nprocesses, names):
+    """Yield what work returns for each name, from as many threads as processes."""
+    from multiprocessing.connection import Pipe
+    from multiprocessing.pool import ThreadPool
 
-        atexit.register(stop)  # or tasks would write to what post_clean removes
-        try:
-            if self._executor is not None:
-                futures += [self._executor.submit(self._work, n) for n in self._names]
-                outcomes = (future.result() for future in as_completed(futures))
-            else:
-                work = partial(self._work, alive=alive)
-                outcomes = pool.imap_unordered(work, self._names)
-            yield from (_read(*outcome) for outcome in filter(None, outcomes))
-        finally:
-            for future in futures:
-                future.cancel()
-            stop()
-            atexit.unregister(stop)
-            os.close(leash)
-            if os.getpid() == process and not sys.is_finalizing():
-                pool.terminate()
-                pool.join()
-            os.close(alive)
+    process, (stop, leash), pool = os.getpid(), Pipe(), ThreadPool(nprocesses)
+
+    def end():
+        if os.getpid() == process:  # and not a fork that left the loop
+            os.write(leash.fileno(), b"stop")
+            pool.terminate()
+            pool.join()
+
+    atexit.register(end)  # or tasks would write to what post_clean removes
+    try:
+        yield from pool.imap_unordered(partial(work, stop=stop), names)
+    finally:
+        end()
+        atexit.unregister(end)
+
+
+def _run_elsewhere(work, executor, names):
+    """Yield what work returns for each name, from wherever the executor calls it."""
+    from concurrent.futures import as_completed
+
+    futures = [executor.submit(work, name) for name in names]
+    try:
+        yield from (future.result() for future in as_completed(futures))
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 _cleaners = {}  # directory: what cleans it up when its TaskList is gone
@@ -808,6 +753,10 @@ class TaskList:
         self._noschedule = exists and noschedule_if_exist
         if exists and pre_clean and not self._noschedule:
             self.clean()
+        while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
+            # No file of a task, and no pipe, is to be taken for a standard stream.
+            os.set_inheritable(spare, True)
+        os.close(spare)
         self._make_directories()
         open(logfile or os.devnull, "a").close()  # if it can't be written, say so now
         if self._directory in _cleaners:  # only the newest one may do so
@@ -825,11 +774,8 @@ class TaskList:
         return f"TaskList({self._directory!r}, {', '.join(counts)})"
 
     def _make_directories(self):
-        for path in (f"{self._directory}/{state}" for state in _STATES):
-            if not os.path.isdir(path):
-                os.makedirs(path, exist_ok=True)
-                _sync(self._directory)
-                _sync(os.path.dirname(self._directory))
+        for state in _STATES:
+            _make(f"{self._directory}/{state}")
 
     def schedule(self, task, metadata=None):
         """Write a task to a file in todo, where it survives whatever happens.
@@ -882,7 +828,9 @@ class TaskList:
             _write(session, _definitions(names))
         options = session, "print" if print_errors else "", ""
         work = partial(_run_file, self._directory, autokill, self._logfile, options)
-        return _Run(self, work, nprocesses, executor)
+        if executor is None:
+            return _Run(self, partial(_run_here, work, nprocesses))
+        return _Run(self, partial(_run_elsewhere, work, executor))
 
     def _names(self, state):
         """The names of all task files, in the order in which they were scheduled."""
@@ -923,7 +871,12 @@ def main(args=None):
     add("-r", "--do_raise", action="store_true", help="raise the task's error")
     add("-p", "--do_print", action="store_true", help="print the task's error")
     add("-s", "--sessionfile", metavar="FILE", help="a file with the script's globals")
-    return run_task(**vars(parser.parse_args(args)))
+    options = parser.parse_args(args)
+    infile, outfile = map(os.path.realpath, (options.infile, options.outfile))
+    if outfile == infile or (os.path.lexists(outfile) and not os.path.isfile(outfile)):
+        parser.error(f"{outfile!r} is the infile, or no file: choose another")
+    _make(os.path.dirname(outfile))
+    return run_task(**vars(options))
 
 
 if _is_program:
@@ -933,12 +886,11 @@ if _is_program:
     # The second name is that of scripts in the workers of multiprocessing.
     sys.modules["__main__"] = sys.modules["__mp_main__"] = ModuleType("__main__")
     sys.modules["__main__"].__builtins__ = __builtins__
-    alive, _, path = os.environ.pop("RUNFORREST", "").partition(":")
-    if alive:
+    watch, _, path = os.environ.pop("RUNFORREST", "").partition(":")
+    if watch:
         os.environ["PYTHONPATH"] = path
-        _follow(int(alive))
-        atexit.register(_leave)
+        _follow(int(watch))
         # What a task printed is seen at once, whatever happens to it.
         sys.stdout.reconfigure(line_buffering=True)
     # A runner gives the arguments as such, as argparse takes as long as all else here.
-    sys.exit(run_task(*sys.argv[1:]) if alive else main())
+    sys.exit(run_task(*sys.argv[1:]) if watch else main())

@@ -862,24 +862,6 @@ for task in tasklist.run():
     assert output == "12 None\n12 None\n"
 
 
-def test_an_executor_without_standard_streams_runs_tasks(script):
-    output = script.run("""
-import os
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from runforrest import TaskList, defer
-
-tasklist = TaskList("tasklist")
-for descriptor in 1, 2:
-    tasklist.schedule(defer(os.write, descriptor, b"this is lost"))
-streams = 0, 3
-with ProcessPoolExecutor(1, get_context("fork"), os.closerange, streams) as executor:
-    for task in tasklist.run(executor=executor):
-        print(task.returnvalue, task.errorvalue)
-""")
-    assert output == "12 None\n12 None\n"
-
-
 def test_an_error_of_the_script_is_caught_as_such(script):
     output = script.run("""
 from runforrest import TaskList, defer
