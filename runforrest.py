@@ -399,13 +399,12 @@ def _checksum(file):
 
 
 def _unsettled(*paths):
-    """List those of these files that are outcomes of what is in todo."""
-    found = []
+    """Which of these files is the outcome of what is in todo, or None."""
     for path in paths:
         with suppress(FileNotFoundError):
             if os.stat(path).st_mtime == _UNSETTLED:
-                found.append(path)
-    return found
+                return path
+    return None
 
 
 def _make(directory):
@@ -542,31 +541,31 @@ def _run_file(directory, autokill, logfile, options, name, stop=None):
     with claim:
         started, reason = time.perf_counter(), None
         # The outcome of a runner that was killed is there already.
-        outcomes = _unsettled(fail, done)
-        if not outcomes:
+        outcome = _unsettled(fail, done)
+        if outcome is None:
             _log(logfile, name, "start")
             arguments = [todo, done, *options, fail]
             error = _execute(arguments, claim, autokill, logfile, stop)
             if error is None:
                 return None
             # If there are both, something went wrong after done was written.
-            outcomes = _unsettled(fail, done)
+            outcome = _unsettled(fail, done)
             _remove(f"{done}.tmp")  # that of fail is replaced, if there is one
         try:
-            if not outcomes:
-                outcomes = [fail]
+            if outcome is None:
                 _write(fail, _finish(_load(todo), started, None, error), _UNSETTLED)
-            if outcomes == [done]:
+                outcome = fail
+            if outcome == done:
                 _remove(fail)
             _remove(todo)
-            for path in outcomes:
-                os.utime(path)
+            with suppress(FileNotFoundError):  # the user has it already
+                os.utime(outcome)
         except Exception as cause:  # the disk is full, or the file damaged: keep it so
-            outcomes, reason = [fail], cause
+            outcome, reason = fail, cause
             with suppress(FileNotFoundError):
                 os.replace(todo, fail)
-        _log(logfile, name, "done" if outcomes == [done] else "fail")
-        return outcomes[0], reason
+        _log(logfile, name, "done" if outcome == done else "fail")
+        return outcome, reason
 
 
 def _claim(path):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -657,6 +658,27 @@ def test_a_task_list_does_not_remove_what_a_newer_one_shall_keep(directory):
     del old
     gc.collect()
     assert counts(directory) == [1, 0, 0]
+
+
+def test_a_result_has_the_time_at_which_it_was_finished(directory):
+    begin = int(time.time())  # file systems may keep no more than that
+    fill(directory)
+    for state in "done", "fail":
+        (path,) = (directory / state).iterdir()
+        assert begin <= path.stat().st_mtime <= time.time()
+
+
+def test_results_may_be_kept_on_another_disk(directory, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        if Path(elsewhere).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is only one file system here")
+        tasklist = TaskList(directory)
+        (directory / "done").rmdir()
+        (directory / "done").symlink_to(elsewhere)
+        tasklist.schedule(defer(abs, -1))
+        assert [task.returnvalue for task in tasklist.run()] == [1]
+        assert [task.returnvalue for task in tasklist.done_tasks()] == [1]
+        assert len(list(Path(elsewhere).iterdir())) == 1
 
 
 @pytest.mark.parametrize("keep", ["", "sys.kept = tasklist"])

@@ -3959,6 +3959,33 @@ def test_script_in_the_profiler(python, script):
     assert python("-m", "cProfile", path).startswith("42 ")
 
 
+def test_a_task_does_not_load_dill_for_what_a_script_usually_defines(script):
+    output = script.run("""
+import enum, functools, sys
+from runforrest import TaskList, defer
+
+class Color(enum.Enum):
+    RED = 1
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+@functools.cache
+def double(x):
+    return 2 * x
+
+def work(point):
+    return Color(double(point.x) - 1), "dill" in sys.modules
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(work, Point(1)))
+for task in tasklist.run():
+    print(*task.returnvalue)
+""")
+    assert output == "Color.RED False\n"
+
+
 def test_tests_of_pytest(python, script):
     source = (
         PRELUDE
