@@ -187,7 +187,7 @@ def _seal(value, names, by_value=False, share=False):
     by_value: pickle the functions and classes of the script itself, not their names
     share: don't copy large arrays
     """
-    for library in "_pickle", "dill":  # which can do more, but takes long
+    for library in ["_pickle", "dill"][by_value:]:  # which can do more, but takes long
         stream, buffers = io.BytesIO(), []
         kind = _pickler(importlib.import_module(library).Pickler)
         pickler = kind(stream, 5, buffer_callback=buffers.append if share else None)
@@ -249,7 +249,9 @@ def _reduce(pickler, obj):
     if kind is partialmethod:  # which Python 3.14 can't make without its arguments
         return partial(kind, obj.func, *obj.args, **obj.keywords), ()
     if kind is types.MethodType:
-        return _Now(getattr, types, "MethodType"), (obj.__func__, obj.__self__)
+        name = getattr(obj, "__name__", "")
+        if getattr(obj.__self__, name, None) != obj:  # but a wrapper's, or super()'s
+            return _Now(getattr, types, "MethodType"), (obj.__func__, obj.__self__)
     if kind in _LOCKS:  # dill would restore them as locked
         return _LOCKS[kind], ()
     if kind.__module__ == "typing" and kind.__name__ in _TYPING:
@@ -266,7 +268,8 @@ def _reduce(pickler, obj):
         # To call such an __init__ with the args that it left behind might not work.
         slots = [k for k in dir(kind) if type(getattr(kind, k)) is _SLOT]
         state = {k: v for k in slots if (v := getattr(obj, k, None)) is not None}
-        return copyreg.__newobj__, (kind, *obj.args), state | vars(obj)
+        state |= {**vars(obj), "args": obj.args}
+        return copyreg.__newobj__, (kind, *obj.args), state
     return NotImplemented
 
 
@@ -274,7 +277,8 @@ def _is_named(pickler, obj):
     """Whether a function or a class is sent by name."""
     module = sys.modules.get(obj.__module__)
     path = getattr(obj, "__qualname__", "").split(".")  # a cached partial has none
-    pickler.names.append(path[0])
+    if _of_script(obj):
+        pickler.names.append(path[0])
     found = reduce(lambda part, name: getattr(part, name, None), path, module)
     return found is obj and not (pickler.by_value and _of_script(obj))
 
@@ -343,13 +347,15 @@ def _definitions(names):
     as the others may need those to be loaded. Return also why some are not in it.
     """
     script, why_not = sys.modules["__main__"], {}
-    known = {name: sys.modules[name] for name in sys.modules if "." in name}
-    known |= vars(script)
+    modules = {
+        k: v for k, v in sys.modules.items() if "." in k and type(v) is ModuleType
+    }
+    known = modules | vars(script)
     for name in names:  # to which those are appended that are found
         if name in vars(script) and name not in why_not:
             why_not[name] = _why_not(known[name], names, by_value=True)
     words = {name.strip(".") for name in names}
-    names += [name for name in known if "." in name and words >= {*name.split(".")}]
+    names += [name for name in modules if words >= {*name.split(".")}]
     # Last what was needed first, as it may need the others to be loaded.
     order = [k for k in dict.fromkeys(names[::-1]) if k in known and not why_not.get(k)]
     order.sort(key=lambda k: not isinstance(known[k], (*_NAMED, ModuleType)))
@@ -371,6 +377,7 @@ def _write(path, value, seconds=None):
 
     seconds: when it shall seem to have been changed, if not now
     """
+    _make(os.path.dirname(path))
     try:
         with open(f"{path}.tmp", "w+b") as file:
             pickle.dump(value, file, 5)
@@ -562,6 +569,7 @@ def _run_file(directory, autokill, logfile, options, name, stop=None):
                 os.utime(outcome)
         except Exception as cause:  # the disk is full, or the file damaged: keep it so
             outcome, reason = fail, cause
+            _make(os.path.dirname(fail))
             with suppress(FileNotFoundError):
                 os.replace(todo, fail)
         _log(logfile, name, "done" if outcome == done else "fail")
@@ -688,7 +696,8 @@ def _run_here(work, nprocesses, names):
     process, (stop, leash), pool = os.getpid(), Pipe(), ThreadPool(nprocesses)
 
     def end():
-        if os.getpid() == process:  # and not a fork that left the loop
+        # It may be called again at the end of all, and by a fork that left the loop.
+        if os.getpid() == process and not sys.is_finalizing():
             os.write(leash.fileno(), b"stop")
             pool.terminate()
             pool.join()
@@ -756,7 +765,8 @@ class TaskList:
             # No file of a task, and no pipe, is to be taken for a standard stream.
             os.set_inheritable(spare, True)
         os.close(spare)
-        self._make_directories()
+        for state in _STATES:
+            _make(f"{self._directory}/{state}")
         open(logfile or os.devnull, "a").close()  # if it can't be written, say so now
         if self._directory in _cleaners:  # only the newest one may do so
             _cleaners.pop(self._directory).detach()
@@ -772,10 +782,6 @@ class TaskList:
         counts = (f"{state}={len(self._names(state))}" for state in _STATES)
         return f"TaskList({self._directory!r}, {', '.join(counts)})"
 
-    def _make_directories(self):
-        for state in _STATES:
-            _make(f"{self._directory}/{state}")
-
     def schedule(self, task, metadata=None):
         """Write a task to a file in todo, where it survives whatever happens.
 
@@ -787,7 +793,6 @@ class TaskList:
             raise TypeError(f"{task!r} isn't a task: make one, with defer(fun, arg)")
         if self._noschedule:
             return
-        self._make_directories()  # which clean has removed
         self._newest = max(self._newest + 1, time.time_ns())  # names sort in this order
         name = f"{self._newest}-{os.urandom(4).hex()}.pkl"
         _write(f"{self._directory}/todo/{name}", _freeze(task, metadata))
@@ -820,7 +825,6 @@ class TaskList:
             raise ValueError(f"autokill must be a number of seconds, not {autokill!r}")
         if executor is not None and not hasattr(executor, "submit"):
             raise TypeError(f"executor must have a submit method, not be {executor!r}")
-        self._make_directories()
         session = f"{self._directory}/todo/.session.pkl" if save_session else ""
         if session:
             names = [name for name in vars(sys.modules["__main__"]) if name[:2] != "__"]
@@ -874,7 +878,6 @@ def main(args=None):
     infile, outfile = map(os.path.realpath, (options.infile, options.outfile))
     if outfile == infile or (os.path.lexists(outfile) and not os.path.isfile(outfile)):
         parser.error(f"{outfile!r} is the infile, or no file: choose another")
-    _make(os.path.dirname(outfile))
     return run_task(**vars(options))
 
 

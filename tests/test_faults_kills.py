@@ -114,6 +114,29 @@ def test_a_signal_to_the_runner_ends_all_its_tasks_and_keeps_them(name, script):
     assert not processes_of(script.directory)
 
 
+@pytest.mark.parametrize("seconds", [0, 0.2, 1])
+def test_a_runner_that_is_killed_while_it_computes_takes_its_tasks_along(
+    seconds, script
+):
+    runner = script.start("""
+import time
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+for _ in range(3):
+    tasklist.schedule(defer(time.sleep, 600))
+for task in tasklist.run(nprocesses=3):
+    print("computes", flush=True)
+    sum(range(10**12))  # and no other thread can do anything
+""")
+    assert runner.stdout.readline() == "computes\n"
+    time.sleep(seconds)  # any moment will do, as what is killed may be at any point
+    runner.kill()
+    runner.communicate()
+    wait_for(lambda: not processes_of(script.directory), seconds=1)
+
+
 CHILD_THAT_IS_LEFT = """
 import subprocess
 import sys

@@ -411,6 +411,15 @@ print(next(run).returnvalue)
     wait_for(lambda: not processes_of(script.directory))
 
 
+def test_results_that_are_taken_away_while_others_run_do_not_end_the_loop(tasklist):
+    schedule(tasklist, *(defer(pow, number, 2) for number in range(4)))
+    found = []
+    for task in tasklist.run(nprocesses=1):
+        found.append(task.returnvalue)
+        tasklist.clean(clean_todo=False, clean_fail=False)
+    assert found == [0, 1, 4, 9]
+
+
 def test_a_fork_that_leaves_the_loop_does_not_end_it(script):
     output = script.run("""
 import os

@@ -236,6 +236,56 @@ FUNCTIONS = {
         print(call(factorial, 5), call(use))  # 120 (120, 5)
         print(call(Account().get, 1))  # 1
         """,
+    "a method of a class that remembers": """
+        from functools import cache
+
+        class Model:
+            @classmethod
+            @cache
+            def load(cls):
+                return cls()
+
+        def is_the_same(load):
+            return load() is Model.load() is load()
+
+        print(call(is_the_same, Model.load))  # True
+        """,
+    "the globals as a global, and a module's": """
+        import queue
+
+        count, here, there = 1, globals(), vars(queue)
+
+        def change():
+            here["count"] = there["Empty"] = 5
+            return count, queue.Empty, here is globals()
+
+        print(call(change))  # (5, 5, True)
+        """,
+    "a module that is something else, and refuses to be sent": """
+        import sys
+        import types
+        import email.mime.text
+
+        class Settings(types.ModuleType):
+            def __reduce__(self):
+                raise TypeError("these are mine")
+
+        sys.modules["email.settings"] = email.settings = Settings("settings")
+
+        def use(named):
+            return email.settings.name if named else email.mime.text.__name__
+
+        print(call(use, False))  # email.mime.text
+        """,
+    "a function of a module that is called as a global of the script": """
+        import statistics
+        from pathlib import Path
+
+        mean = bytes(1_000_000)
+        task = run(defer(statistics.mean, [1, 2, 3]))
+        with open(sorted(Path("tasklist", "done").iterdir())[-1], "rb") as file:
+            print(task.returnvalue, len(file.read()) < 10_000)  # 2 True
+        """,
     "methods that are not found under their names": """
         def without_wraps(fun):
             def wrapper(self, *args):
@@ -3316,6 +3366,21 @@ EXCEPTIONS = {
 
         error = run(defer(fail)).errorvalue
         print(type(error) is NotThere, error)  # True [Errno 2] not there: 'name'
+        """,
+    "errors of the network": """
+        from http.client import RemoteDisconnected
+
+        class ApiError(OSError):
+            def __init__(self, code, text):
+                super().__init__(f"{code}: {text}")
+                self.code = code
+
+        def fail(code):
+            raise ApiError(code, "no") if code else RemoteDisconnected("gone")
+
+        print(repr(run(defer(fail, 0)).errorvalue))  # RemoteDisconnected('gone')
+        error = run(defer(fail, 404)).errorvalue
+        print(repr(error), error.code)  # ApiError('404: no') 404
         """,
     "a subclass of OSError with an __init__": """
         class NotThere(OSError):
