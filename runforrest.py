@@ -346,21 +346,21 @@ def _definitions(names):
     They define themselves when they are loaded: modules, functions and classes first,
     as the others may need those to be loaded. Return also why some are not in it.
     """
-    script, why_not = sys.modules["__main__"], {}
-    modules = {
-        k: v for k, v in sys.modules.items() if "." in k and type(v) is ModuleType
-    }
-    known = modules | vars(script)
+    script, loaded, why_not = sys.modules["__main__"], list(sys.modules.items()), {}
+    parts = {name: part for name, part in loaded if "." in name}
+    known = {k: v for k, v in parts.items() if type(v) is ModuleType} | vars(script)
     for name in names:  # to which those are appended that are found
         if name in vars(script) and name not in why_not:
             why_not[name] = _why_not(known[name], names, by_value=True)
     words = {name.strip(".") for name in names}
-    names += [name for name in modules if words >= {*name.split(".")}]
+    names += [name for name in parts if words and words.issuperset(name.split("."))]
     # Last what was needed first, as it may need the others to be loaded.
-    order = [k for k in dict.fromkeys(names[::-1]) if k in known and not why_not.get(k)]
-    order.sort(key=lambda k: not isinstance(known[k], (*_NAMED, ModuleType)))
-    parts = [_Now(setattr, script, k, known[k]) for k in order]
-    return _seal(parts, [], by_value=True), {k: v for k, v in why_not.items() if v}
+    order = dict.fromkeys(["__package__", *reversed(names)])  # for relative imports
+    order = [name for name in order if name in known and not why_not.get(name)]
+    order.sort(key=lambda name: not isinstance(known[name], (*_NAMED, ModuleType)))
+    calls = [_Now(setattr, script, name, known[name]) for name in order]
+    sealed = _seal(calls, [], by_value=bool(names))
+    return sealed, {name: why for name, why in why_not.items() if why}
 
 
 # Write and read a file ----------------------------------------------------------------
@@ -442,7 +442,7 @@ def _files(directory):
 
 def _freeze(task, metadata):
     """Make a task of bytes alone, which can be read without what its calls need."""
-    names, frozen = ["__package__"], Task.__new__(Task)  # for relative imports
+    names, frozen = [], Task.__new__(Task)
     calls = _in_order(task)  # and so the pickle is flat
     try:
         node = _seal(_Now(operator.getitem, [*calls, task.__node__], -1), names)
