@@ -275,12 +275,12 @@ def _reduce(pickler, obj):
 
 def _is_named(pickler, obj):
     """Whether a function or a class is sent by name."""
-    module = sys.modules.get(obj.__module__)
+    module, of_script = sys.modules.get(obj.__module__), _of_script(obj)
     path = getattr(obj, "__qualname__", "").split(".")  # a cached partial has none
-    if _of_script(obj):
+    if of_script:
         pickler.names.append(path[0])
     found = reduce(lambda part, name: getattr(part, name, None), path, module)
-    return found is obj and not (pickler.by_value and _of_script(obj))
+    return found is obj and not (of_script and pickler.by_value)
 
 
 def _of_script(obj):
@@ -306,7 +306,10 @@ def _reduce_function(pickler, function):
 
 
 def _reduce_class(cls):
-    """Restore a class as what it has become; run nothing of what has made it."""
+    """Restore a class as what it has become.
+
+    This runs nothing of what has made it, but the __init_subclass__ of its bases.
+    """
     state = {k: v for k, v in vars(cls).items() if type(v).__name__ not in _MADE_ANEW}
     given = "__module__", "__slots__", "__orig_bases__"
     body = {k: state.pop(k) for k in given if k in state}
@@ -346,14 +349,15 @@ def _definitions(names):
     They define themselves when they are loaded: modules, functions and classes first,
     as the others may need those to be loaded. Return also why some are not in it.
     """
-    script, loaded, why_not = sys.modules["__main__"], list(sys.modules.items()), {}
-    parts = {name: part for name, part in loaded if "." in name}
-    known = {k: v for k, v in parts.items() if type(v) is ModuleType} | vars(script)
+    script, why_not = sys.modules["__main__"], {}
+    loaded = sys.modules.copy() if names else {}
+    modules = {k: v for k, v in loaded.items() if "." in k and type(v) is ModuleType}
+    known = modules | vars(script)
     for name in names:  # to which those are appended that are found
         if name in vars(script) and name not in why_not:
             why_not[name] = _why_not(known[name], names, by_value=True)
     words = {name.strip(".") for name in names}
-    names += [name for name in parts if words and words.issuperset(name.split("."))]
+    names += [name for name in modules if words.issuperset(name.split("."))]
     # Last what was needed first, as it may need the others to be loaded.
     order = dict.fromkeys(["__package__", *reversed(names)])  # for relative imports
     order = [name for name in order if name in known and not why_not.get(name)]
@@ -368,7 +372,7 @@ def _definitions(names):
 _STATES = "todo", "done", "fail"
 _INTACT = 0x2144DF1C  # the CRC-32 of any data that end in their own CRC-32
 # A file in done or fail that was last changed in this second of 1987 is the outcome of
-# the one in todo, which is yet to be removed. After that, it is changed now.
+# the one in todo, which is yet to be removed. Then it gets its real time.
 _UNSETTLED = 1 << 29
 
 
@@ -383,7 +387,8 @@ def _write(path, value, seconds=None):
             pickle.dump(value, file, 5)
             file.write(_checksum(file).to_bytes(4, "little"))
             file.flush()
-            os.utime(file.fileno(), seconds and (seconds, seconds))
+            if seconds:
+                os.utime(file.fileno(), (seconds, seconds))
             os.fsync(file.fileno())
         os.replace(f"{path}.tmp", path)
         _sync(os.path.dirname(path))
@@ -443,12 +448,12 @@ def _files(directory):
 def _freeze(task, metadata):
     """Make a task of bytes alone, which can be read without what its calls need."""
     names, frozen = [], Task.__new__(Task)
-    calls = _in_order(task)  # and so the pickle is flat
+    *calls, _ = _in_order(task)  # and so the pickle is flat
     try:
         node = _seal(_Now(operator.getitem, [*calls, task.__node__], -1), names)
         frozen.__sealed__ = {"__node__": node, "metadata": _seal(metadata, [])}
     except Exception as error:
-        for call in [*calls, defer(TaskList.schedule, metadata=metadata)]:
+        for call in [*calls, task, defer(TaskList.schedule, metadata=metadata)]:
             _blame(*call.__node__, error)
         raise
     frozen.__id__, frozen.__report__, frozen.runtime = task.__id__, "", None
@@ -534,10 +539,11 @@ def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile=None):
 
 
 def _run_file(directory, autokill, logfile, options, name, stop=None):
-    """Run the task in a file in todo, in a process of its own; move it to done or fail.
+    """Run the task in a file in todo, in a process of its own, and remove this file.
 
-    Return where it is then, and the reason if its failure could not be written there;
-    or None if another has it, or if the connection `stop` became readable.
+    Return where its outcome is, in done or fail, and the reason if its failure could
+    not be written there; or None if another has it, or if the connection `stop` became
+    readable.
     """
     todo, done, fail = (f"{directory}/{state}/{name}" for state in _STATES)
     patience = time.monotonic() + (5 if stop is None else 0)  # seconds, for executors
@@ -602,11 +608,11 @@ def _execute(arguments, claim, autokill, logfile, stop):
     # It has to find what this process finds, and gives the task the PYTHONPATH of old.
     path = os.pathsep.join(map(os.fspath, [*sys.path, os.path.dirname(__file__)]))
     watch, leash = Pipe(duplex=False)
-    environment = f"{watch.fileno()}:{os.environ.get('PYTHONPATH', '')}"
+    told = f"{watch.fileno()}:{os.environ.get('PYTHONPATH', '')}"
     with open(logfile or os.devnull, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "runforrest", *arguments],
-            env=os.environ | {"PYTHONPATH": path, "RUNFORREST": environment},
+            env=os.environ | {"PYTHONPATH": path, "RUNFORREST": told},
             stdin=subprocess.DEVNULL,
             stdout=logfile and log,
             stderr=logfile and log,
@@ -641,11 +647,11 @@ def _end_of(process):
 
 def _follow(watch):
     """Have Linux kill this process and its children when nobody holds the leash."""
-    os.set_blocking(watch, False)
-    with suppress(AttributeError):  # there is only Linux that has this
+    with suppress(AttributeError):  # only Linux has this
         fcntl.fcntl(watch, fcntl.F_SETSIG, 9)  # SIGKILL
         fcntl.fcntl(watch, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(watch, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        fcntl.fcntl(watch, fcntl.F_SETFL, os.O_ASYNC)
+    os.set_blocking(watch, False)
     with suppress(BlockingIOError):  # but not if the runner is gone already
         os.read(watch, 1)
         os._exit(1)

@@ -236,6 +236,16 @@ def test_a_finished_task_can_be_evaluated_used_and_scheduled_again(directory):
     }
 
 
+def test_a_finished_task_that_is_scheduled_again_leaves_its_result_behind(directory):
+    tasklist = TaskList(directory)
+    tasklist.schedule(defer(bytes, 1_000_000))
+    (task,) = tasklist.run()
+    assert len(task.returnvalue) == 1_000_000
+    tasklist.schedule(task)
+    (path,) = (directory / "todo").iterdir()
+    assert path.stat().st_size < 10_000
+
+
 def test_metadata_comes_back_as_it_was(directory):
     tasklist = TaskList(directory)
     everything = [None, 0, "", {"a": [1, {2}]}, ValueError, b"x", Path("x")]

@@ -310,7 +310,11 @@ FUNCTIONS = {
             def use_super(self):
                 return call(super().name), call(self.name), call(self.alias)
 
+        def use(fit):
+            return fit(1)
+
         print(call(Model().fit, 1), Model().use_hidden())  # ('wrapped', 1) 2
+        print(call(use, Model().fit))  # ('wrapped', 1)
         print(call(Model().short), *Better().use_super())  # short model better model
         """,
     "functions of a file that was run to copy its globals": """
@@ -338,22 +342,6 @@ FUNCTIONS = {
         scope["__name__"] = None
         print(call(use, 1))  # (81, [2])
         print(isinstance(run(defer(fail)).errorvalue, Wrong))  # True
-        """,
-    "a method with a decorator that does not copy the name": """
-        def timed(fun):
-            def inner(*args):
-                return fun(*args)
-            return inner
-
-        class Model:
-            @timed
-            def fit(self, x):
-                return x + 1
-
-        def use(fit):
-            return fit(1)
-
-        print(call(use, Model().fit), call(Model().fit, 2))  # 2 3
         """,
     "a function of a file whose globals were copied, and changed since": """
         scope = {"__name__": "__main__", "offset": 40}
