@@ -828,7 +828,7 @@ class TaskList:
             raise ValueError(f"nprocesses must be 1, 2, 3, ..., not {nprocesses!r}")
         timed = hasattr(autokill, "__float__") and 0 < autokill < 2e6
         if autokill is not None and not timed:
-            raise ValueError(f"autokill must be a number of seconds, not {autokill!r}")
+            raise ValueError(f"autokill must be seconds, 0 < x < 2e6, not {autokill!r}")
         if executor is not None and not hasattr(executor, "submit"):
             raise TypeError(f"executor must have a submit method, not be {executor!r}")
         session = f"{self._directory}/todo/.session.pkl" if save_session else ""
