@@ -68,14 +68,14 @@ def wait_for(condition, seconds=30):
     return value
 
 
-def processes_of(marker):
-    """The numbers of all processes, but zombies, with a text in their command line."""
+def processes_of(marker, file="cmdline"):
+    """The numbers of all processes, but zombies, with a text in a file in /proc."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            command = (path / "cmdline").read_bytes()  # empty for a zombie
+            text = (path / file).read_bytes()  # empty for a zombie
         except OSError:
             continue  # it has ended meanwhile
-        if str(marker).encode() in command and int(path.name) != os.getpid():
+        if str(marker).encode() in text and int(path.name) != os.getpid():
             found.append(int(path.name))
     return found

@@ -9,25 +9,23 @@ removed afterwards. The exit code is 0 if each task ran once, whatever was cance
 """
 
 import os
+import re
 import socket
 import sys
 import tempfile
-from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from conftest import wait_for
-from test_engines import JOURNAL, NUMBERS, Site, recipe
+from test_engines import NUMBERS, Site
 
 CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}
-SlurmctldPort={controller_port}
-SlurmdPort={node_port}
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
 SlurmUser=root
-AuthType=auth/munge
 AuthInfo=socket={directory}/munge.socket
-CredType=cred/munge
 StateSaveLocation={directory}/state
 SlurmdSpoolDir={directory}/spool
 SlurmctldPidFile={directory}/slurmctld.pid
@@ -36,12 +34,12 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
-MpiDefault=none
 ReturnToService=2
 SchedulerParameters=sched_interval=1
 NodeName={host} CPUs=2 RealMemory=4000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+SQUARES = [(number, number**2) for number in NUMBERS]
 
 
 class Slurm(Site):
@@ -52,135 +50,94 @@ class Slurm(Site):
         self.environment["DASK_JOBQUEUE__SLURM__INTERFACE"] = "lo"
 
     def set_up(self):
-        host, (controller_port, node_port) = socket.gethostname(), free_ports(2)
-        (self.directory / "slurm.conf").write_text(
-            CONFIGURATION.format(
-                host=host.partition(".")[0],
-                controller_port=controller_port,
-                node_port=node_port,
-                directory=self.directory,
-            )
-        )
-        for name in "state", "spool":
-            (self.directory / name).mkdir()
+        host = socket.gethostname().partition(".")[0]
+        with socket.create_server(("", 0)) as one, socket.create_server(("", 0)) as two:
+            ports = [server.getsockname()[1] for server in (one, two)]
+        text = CONFIGURATION.format(host=host, ports=ports, directory=self.directory)
+        (self.directory / "slurm.conf").write_text(text)
+        (self.directory / "state").mkdir()
+        (self.directory / "spool").mkdir()
         key = self.directory / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
-        options = {
-            "socket": "munge.socket",
-            "key-file": "munge.key",
-            "log-file": "munge.log",
-            "pid-file": "munge.pid",
-            "seed-file": "munge.seed",
-        }
-        options = [f"--{name}={self.directory}/{options[name]}" for name in options]
-        self.start(f"exec munged --foreground --force {' '.join(options)}")
+        prefix, kinds = f"{self.directory}/munge", ("key", "log", "pid", "seed")
+        options = " ".join(f"--{kind}-file={prefix}.{kind}" for kind in kinds)
+        self.start(
+            f"exec munged --foreground --force --socket={prefix}.socket {options}"
+        )
         wait_for((self.directory / "munge.socket").exists)
         self.start("exec slurmctld -D")
         self.start("exec slurmd -D")
         wait_for(lambda: "idle" in self.run("sinfo -h -o %T", check=False))
 
-    def submit(self, *lines):
-        return self.run("\n".join(lines))
-
     def wait_for_jobs(self):
         wait_for(lambda: not self.run("squeue -h").strip(), seconds=120)
 
-    def wait_for_starts(self, tasks, times, done):
-        """Wait until these were started so often, and so many others are done."""
-        wait_for(
-            lambda: (
-                all(self.started()[number] == times for number in tasks)
-                and self.count("done") == done
-            )
-        )
 
-    def told(self):
-        """What all jobs have printed, the lines of which may be in any order.
-
-        A job that is cancelled may lose lines that it had not written to its file yet.
-        """
-        texts = [path.read_text() for path in self.directory.glob("slurm-*.out")]
-        return sorted(
-            tuple(map(int, line.split()))
-            for line in "".join(texts).splitlines()
-            if line[0].isdigit()
-        )
-
-    def tasks(self):
-        return [self.count(state) for state in ("todo", "done", "fail")]
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+def rows(text):
+    """The numbers in all lines that begin with one; the lines may be in any order."""
+    return sorted(
+        tuple(map(int, row.split())) for row in re.findall(r"(?m)^\d.*", text)
+    )
 
 
 @contextmanager
-def slurm(title):
-    """A Slurm of its own for each recipe, with the files of the recipe."""
-    with tempfile.TemporaryDirectory() as directory:
-        cluster = Slurm(Path(directory))
+def slurm():
+    """A Slurm of its own for each recipe; if that fails, tell what it has printed."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        closing(Slurm(Path(directory))) as cluster,
+    ):
         try:
             cluster.set_up()
-            for heading in "More than one computer", title:
-                cluster.write(recipe(heading)[0])
+            cluster.follow("More than one computer")
             yield cluster
         except BaseException:
             for pattern in "output", "munge.log", "slurm-*.out":
                 for log in cluster.directory.glob(pattern):
                     print(log.read_text()[-3000:], file=sys.stderr)
             raise
-        finally:
-            cluster.close()
 
 
-ARRAY = "Arrays of jobs, and many scripts"
-SQUARES = [(number, number**2) for number in NUMBERS]
+def arrays(cluster):
+    """What submits an array, and what lets one wait for a job that schedules."""
+    text = "\n".join(cluster.follow("Arrays of jobs"))
+    array, job, schedule = text.partition("job=")
+    return array, job + schedule
 
 
-def check_an_array_that_waits_for_a_job_which_schedules():
-    with slurm(ARRAY) as cluster:
-        _, (_, *schedule_and_array) = recipe(ARRAY)
-        cluster.submit(*schedule_and_array)
+def check_an_array_that_waits_for_a_job_which_schedules(cluster):
+    cluster.run(arrays(cluster)[1])
+    cluster.wait_for_jobs()
+    output = cluster.directory.glob("slurm-*.out")
+    assert rows("".join(path.read_text() for path in output)) == SQUARES
+    assert cluster.counts() == [0, len(NUMBERS), 0]
+
+
+def check_arrays_that_are_cancelled_and_submitted_again(cluster):
+    array, _ = arrays(cluster)
+    cluster.schedule(range(60), held=(18, 19))
+    for turn in 1, 2, 3:
+        cluster.run(array)
+        wait_for(lambda turn=turn: cluster.times("start")[18] == turn)
+        wait_for(lambda turn=turn: cluster.times("start")[19] == turn)
+        wait_for(lambda: cluster.counts()[1] == 18)
+        cluster.run("scancel --user root")
         cluster.wait_for_jobs()
-        assert cluster.told() == SQUARES, cluster.told()
-        assert cluster.tasks() == [0, len(NUMBERS), 0], cluster.tasks()
+        assert cluster.counts() == [42, 18, 0]
+    cluster.open_gate()
+    cluster.run(array)
+    cluster.wait_for_jobs()
+    cluster.assert_each_ended_once(range(60))
+    assert cluster.results() == [(number, number) for number in range(60)]
 
 
-def check_arrays_that_are_cancelled_and_submitted_again():
-    with slurm(ARRAY) as cluster:
-        _, (array, *_) = recipe(ARRAY)
-        cluster.python(
-            JOURNAL + "schedule(range(60), lambda number: number in (18, 19))"
-        )
-        for turn in 1, 2, 3:
-            cluster.submit(array)
-            cluster.wait_for_starts((18, 19), times=turn, done=18)
-            cluster.run("scancel --user root")
-            cluster.wait_for_jobs()
-            todo, done, fail = cluster.tasks()
-            print(f"cancelled: {todo} todo, {done} done, {fail} failed")
-            assert (todo, done, fail) == (42, 18, 0)
-        cluster.open_gate()
-        cluster.submit(array)
-        cluster.wait_for_jobs()
-        assert cluster.ended() == Counter(range(60)), cluster.ended()
-        assert cluster.results() == [(number, number) for number in range(60)]
-        assert cluster.tasks() == [0, 60, 0], cluster.tasks()
-
-
-def check_workers_of_dask_as_jobs():
-    with slurm("Dask on Slurm, PBS, LSF or SGE") as cluster:
-        cluster.run("python schedule.py")
-        told = cluster.run("python on_jobqueue.py").splitlines()
-        told = sorted(tuple(map(int, line.split())) for line in told)
-        assert told == SQUARES, told
-        assert cluster.tasks() == [0, len(NUMBERS), 0], cluster.tasks()
-        cluster.wait_for_jobs()
+def check_workers_of_dask_as_jobs(cluster):
+    cluster.follow("Dask on")
+    cluster.run("python schedule.py")
+    assert rows(cluster.run("python on_jobqueue.py")) == SQUARES
+    assert cluster.counts() == [0, len(NUMBERS), 0]
+    cluster.wait_for_jobs()
 
 
 if __name__ == "__main__":
@@ -189,5 +146,6 @@ if __name__ == "__main__":
         check_arrays_that_are_cancelled_and_submitted_again,
         check_workers_of_dask_as_jobs,
     ):
-        check()
+        with slurm() as cluster:
+            check(cluster)
         print(check.__name__.replace("_", " "), "- ok", flush=True)
