@@ -784,6 +784,7 @@ NAMES = {
         print(call(use))  # ([2, 4], 2, 1, 'a')
         """,
     "own names that the library, its module or Python has, too": """
+        import runforrest as library
         from runforrest import defer as postpone
         len = lambda x: "my len"
         def print_(x): return "printed " + x
