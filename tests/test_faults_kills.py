@@ -5,52 +5,25 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import processes_of, wait_for
+from conftest import contents, counts, lines_of, processes_of, wait_for
 
-from runforrest import TaskList
+from runforrest import TaskList, defer
 
-
-@pytest.fixture(autouse=True)
-def processes(tmp_path):
-    """Skip what is impossible here, unless everything has to be; and leave nothing."""
-    if sys.platform != "linux":
-        reason = "this finds processes in /proc, which needs Linux"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    yield
-    wait_for(lambda: not kill_processes_of(tmp_path))  # of a test that failed
-
-
-def kill_processes_of(marker):
-    numbers = processes_of(marker)
-    for number in numbers:
-        with suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
-    return numbers
-
-
-def files_below(directory):
-    """The names and the contents of all files."""
-    paths = [path for path in directory.rglob("*") if path.is_file()]
-    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
-
-
-def lines_of(path):
-    return path.read_text().splitlines() if path.exists() else []
+pytestmark = pytest.mark.usefixtures("nothing_stays")
 
 
 # Signals to one runner ----------------------------------------------------------------
 
 WAITING_TASKS = """
-import signal
-import subprocess
-import sys
-import time
+import signal, subprocess, sys, time
 from pathlib import Path
 from runforrest import TaskList, defer
 
@@ -63,8 +36,7 @@ def tell(name):
         time.sleep(0.01)
     return name
 
-def sleep(name):
-    return tell(name)
+def sleep(name): return tell(name)
 
 def sleep_with_children(name):
     code = "import time; time.sleep(600)"
@@ -92,9 +64,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
-def test_a_signal_to_the_runner_ends_all_its_tasks_and_keeps_them(name, script):
+def test_a_signal_to_the_runner_ends_all_its_tasks_and_keeps_them(name, system, script):
     script.run(WAITING_TASKS, "schedule")
-    before = files_below(script.directory / "tasklist")
+    before = contents(script.directory / "tasklist")
     runner = script.start(WAITING_TASKS, "run")
     begun = [script.directory / f"task{number}" for number in range(3)]
     wait_for(lambda: all(path.exists() for path in begun))
@@ -104,13 +76,12 @@ def test_a_signal_to_the_runner_ends_all_its_tasks_and_keeps_them(name, script):
     stdout, _ = runner.communicate(timeout=10)
     assert runner.returncode == -signal.Signals[name]
     assert stdout == ""
-    assert files_below(script.directory / "tasklist") == before
+    assert contents(script.directory / "tasklist") == before
 
     (script.directory / "go").touch()
     printed = script.run(WAITING_TASKS, "run").split()
     assert sorted(printed) == [f"task{number}" for number in range(5)]
-    assert not list((script.directory / "tasklist" / "todo").iterdir())
-    assert len(list((script.directory / "tasklist" / "done").iterdir())) == 5
+    assert counts(script.directory / "tasklist") == [0, 5, 0]
     assert not processes_of(script.directory)
 
 
@@ -138,8 +109,7 @@ for task in tasklist.run(nprocesses=3):
 
 
 CHILD_THAT_IS_LEFT = """
-import subprocess
-import sys
+import subprocess, sys
 from pathlib import Path
 from runforrest import TaskList, defer
 
@@ -170,12 +140,78 @@ def test_what_a_task_left_behind_ends_if_the_runner_is_killed_before_it_sees_it(
     assert runner.communicate(timeout=10)[0] == ""
 
 
+# Killed between two steps of the end of a task ----------------------------------------
+
+
+@pytest.fixture(params=["done", "fail"])
+def ended(request, tasklist, directory, tmp_path):
+    """Lays out the files of a task as if its runner had been killed at its end."""
+    task = defer(os.mkdir if request.param == "done" else os.rmdir, tmp_path / "x")
+    tasklist.schedule(task)
+    (todo,) = (directory / "todo").iterdir()
+    scheduled = todo.read_bytes()
+    (task,) = tasklist.run()
+    outcome = (directory / request.param / todo.name).read_bytes()
+    (tmp_path / "x").mkdir(exist_ok=True)  # so that to run it again would end otherwise
+
+    def lay_out(*names):
+        (directory / request.param / todo.name).unlink()
+        for name in names:
+            if name == "todo":
+                todo.write_bytes(scheduled)
+            elif name == "outcome":
+                Path(f"{todo}.{request.param}").write_bytes(outcome)
+            else:
+                (directory / name / todo.name).write_bytes(scheduled)
+        return request.param, type(task.errorvalue)
+
+    return lay_out
+
+
+@pytest.mark.parametrize("stale", [[], ["fail"]], ids=["", "and a failure before"])
+@pytest.mark.parametrize(
+    "files", [["todo", "outcome"], ["outcome"]], ids=["kept", "removed"]
+)
+def test_what_had_ended_is_yielded_once_and_not_run_again(
+    files, stale, ended, tasklist, directory
+):
+    state, error = ended(*files, *stale)
+    log = directory.with_name("log")
+    log.unlink()
+    run = tasklist.run()
+    assert len(run) == 1
+    assert [type(task.errorvalue) for task in run] == [error]
+    assert counts(directory) == [0, state == "done", state == "fail"]
+    assert list(tasklist.run()) == []
+    assert "start" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "files", [["todo", "outcome"], ["outcome"]], ids=["kept", "removed"]
+)
+def test_two_runners_that_end_the_same_task_at_once_yield_it_once(
+    files, ended, tasklist, directory, monkeypatch
+):
+    state, error = ended(*files)
+    barrier, replace = threading.Barrier(2), os.replace
+
+    def replace_at_once(*args):
+        with suppress(threading.BrokenBarrierError):  # if the other has none to replace
+            barrier.wait(1)
+        replace(*args)
+
+    monkeypatch.setattr(os, "replace", replace_at_once)
+    runs = [tasklist.run(), tasklist.run()]
+    with ThreadPoolExecutor(2) as pool:
+        yielded = [task for tasks in pool.map(list, runs) for task in tasks]
+    assert [type(task.errorvalue) for task in yielded] == [error]
+    assert counts(directory) == [0, state == "done", state == "fail"]
+
+
 # Many runners -------------------------------------------------------------------------
 
 JOURNAL_TASKS = """
-import os
-import sys
-import time
+import os, sys, time
 from pathlib import Path
 from runforrest import TaskList, defer
 
@@ -235,8 +271,7 @@ def test_of_three_runners_one_is_killed_and_each_task_completes_once(script):
     assert begins == Counter(numbers) + Counter([begun["b"]])
     tasklist = TaskList(script.directory / "tasklist", exist_ok=True, pre_clean=False)
     assert sorted(str(task.returnvalue) for task in tasklist.done_tasks()) == numbers
-    assert not list(tasklist.todo_tasks())
-    assert not list(tasklist.fail_tasks())
+    assert counts(script.directory / "tasklist") == [0, 12, 0]
 
 
 def test_nothing_is_lost_or_done_twice_if_something_is_killed_at_any_moment():
@@ -255,9 +290,7 @@ def test_nothing_is_lost_or_done_twice_if_something_is_killed_at_any_moment():
 # Many tasks ---------------------------------------------------------------------------
 
 MANY_TASKS = """
-import os
-import sys
-import time
+import os, sys, time
 from pathlib import Path
 from runforrest import TaskList, defer
 
@@ -265,8 +298,7 @@ def memory(kind):
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(kind)).split()[1]) / 1024
 
-def number_of(number):
-    return number
+def number_of(number): return number
 
 tasklist = TaskList("tasklist")
 for number in range(100):

@@ -1,12 +1,12 @@
 """Killed at any system call, and system calls that fail."""
 
-import os
 import shutil
 import subprocess
 import sys
 
+import dill
 import pytest
-from conftest import processes_of, wait_for
+from conftest import STATES, need, processes_of, wait_for
 
 from runforrest import TaskList
 
@@ -34,16 +34,12 @@ for task in TaskList("tasklist", noschedule_if_exist=True).run(nprocesses=1):
 """
 CALLS = ["rename", "unlink", "fsync", "flock", "write", "openat"]
 CALLED = {("task", call) for call in CALLS} - {("task", "flock")}
-CALLED |= {("runner", call) for call in ("unlink", "flock", "openat")}
+CALLED |= {("runner", call) for call in ("unlink", "flock", "rename", "openat")}
 
 
 @pytest.fixture(autouse=True)
 def strace_is_here():
-    possible = shutil.which("strace") and sys.platform == "linux"
-    if not possible and os.environ.get("CI"):
-        pytest.fail("there is no strace")
-    if not possible:
-        pytest.skip("there is no strace")
+    need(shutil.which("strace") and sys.platform == "linux", "there is no strace")
 
 
 def strace(call, fault, *options):
@@ -56,15 +52,10 @@ def strace(call, fault, *options):
 def files(directory):
     """The options of strace for calls that concern the files of tasks."""
     todo = sorted((directory / "tasklist" / "todo").iterdir())
-    places = [
-        path.parent.parent / state / path.name for path in todo for state in STATES
-    ]
-    paths = [*todo, *places]
-    paths += [path.with_name(path.name + ".tmp") for path in places]
+    ends = "", ".done", ".fail", ".done.tmp", ".fail.tmp"
+    paths = [path.with_name(path.name + end) for path in todo for end in ends]
+    paths += [path.parents[1] / state / path.name for path in todo for state in STATES]
     return [option for path in paths for option in ("-P", str(path))]
-
-
-STATES = "todo", "done", "fail"
 
 
 def check(directory, scheduled):
@@ -74,9 +65,16 @@ def check(directory, scheduled):
     assert all(task.errorvalue is not None for task in tasklist.fail_tasks())
     done = [task.returnvalue for task in tasklist.done_tasks()]
     assert set(done) <= {0, 1}
-    found = {path.name for path in directory.glob("tasklist/*/*.pkl")}
-    assert found >= scheduled
+    assert {path.name for path in files_of_tasks(directory)} >= scheduled
     return done
+
+
+def files_of_tasks(directory):
+    """All that are whole; the outcomes under the names that they shall have."""
+    for path in directory.glob("tasklist/*/*"):
+        if path.suffix != ".tmp" and not path.name.startswith("."):
+            assert hasattr(dill.loads(path.read_bytes()), "metadata")
+            yield path.with_suffix("") if path.suffix in (".done", ".fail") else path
 
 
 def journal(directory):
@@ -106,11 +104,14 @@ def killed_at(call, number, script, wrapped):
     _, error = process.communicate(timeout=60)
     wait_for(lambda: not processes_of(todo), seconds=1 if not wrapped else 10)
     done = check(script.directory, scheduled)
+    completed = [
+        str(dill.loads(path.read_bytes()).returnvalue) for path in todo.glob("*.done")
+    ]
     before = journal(script.directory)
     script.run(RUN, name="run.py")
     again = journal(script.directory)[len(before) :]
-    assert not set(map(str, done)) & set(again)
-    assert not list(todo.glob("*.pkl"))
+    assert not {*completed, *map(str, done)} & set(again)
+    assert not [path for path in todo.iterdir() if path.suffix != ".tmp"]
     check(script.directory, scheduled)
     if wrapped:
         assert process.returncode == 0, error

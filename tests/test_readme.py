@@ -2,7 +2,7 @@
 
 In each of its sections, the blocks of Python and of shell commands are run one after
 the other in a directory of their own, and those of Python print what the blocks of text
-show, where dots stand for anything.
+show, and what follows `# ->` in those of Python; dots stand for anything.
 """
 
 import inspect
@@ -64,9 +64,10 @@ def test_the_examples_of_a_section_print_what_it_says(title, tmp_path, monkeypat
         else:
             output = run(language, source, tmp_path, earlier)
             printed += output if language == "python" else ""
+            shown += "".join(re.findall("# -> (.*\n)", source))
             earlier.append(source if language == "python" else "")
     if shown:
-        assert re.fullmatch(re.escape(shown).replace(r"\.\.\.", ".*"), printed)
+        assert re.fullmatch(re.escape(shown).replace(r"\.\.\.", ".*"), printed), printed
 
 
 def test_there_are_examples_in_most_sections():
@@ -75,7 +76,7 @@ def test_there_are_examples_in_most_sections():
 
 def test_the_debugger_stops_where_the_error_was_raised(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
-    (_, script), _, (_, commands) = SECTIONS["Debug them"]
+    (_, script), (_, commands) = SECTIONS["Debug them, and run them again"]
     run("python", script, tmp_path, [])
     by_hand, in_debugger, *others = commands.splitlines()
     assert "failed as before" in run("sh", by_hand, tmp_path, [])
