@@ -41,7 +41,7 @@ import sys
 import time
 import types
 from contextlib import nullcontext, suppress
-from functools import WRAPPER_ASSIGNMENTS, cache, lru_cache, partial, partialmethod
+from functools import cache, lru_cache, partial, partialmethod
 from graphlib import TopologicalSorter
 from types import CellType, CodeType, FunctionType, ModuleType
 
@@ -204,6 +204,9 @@ def _reduce(names, by_value, obj):
         with suppress(Exception):  # if it is not found under its name
             if not (by_value and of_script) and pickle.dumps(obj):
                 return path
+        annotations = {}
+        with suppress(Exception):  # since Python 3.14, they may be of what is not there
+            annotations = obj.__annotations__
     if kind in _MAKE:
         return _MAKE[kind](obj)
     if kind is ModuleType and sys.modules.get(obj.__name__) is obj:
@@ -218,9 +221,11 @@ def _reduce(names, by_value, obj):
         else:  # exec has globals of its own, and IPython and doctest have copies
             fill = _Now(dict.update, own, {k: scope[k] for k in used if k in scope})
         args = obj.__code__, own, obj.__name__, obj.__defaults__, obj.__closure__
-        return FunctionType, args, (fill, {k: getattr(obj, k) for k in _STATE})
+        state = {k: getattr(obj, k) for k in _STATE} | {"__annotations__": annotations}
+        return FunctionType, args, (fill, state)
     if isinstance(obj, type) and "__module__" in vars(obj):  # written in Python
-        made = {k: v for k, v in vars(obj).items() if type(v).__name__ not in _ANEW}
+        made = {k: v for k, v in vars(obj).items() if not {k, type(v).__name__} & _ANEW}
+        made["__annotations__"] = annotations
         body = {k: made[k] for k in ("__slots__", "__orig_bases__") if k in made}
         args = kind, obj.__name__, obj.__bases__, {**body, "__qualname__": path}
         make = (abc.ABCMeta if isinstance(obj, abc.ABCMeta) else type).__new__
@@ -242,13 +247,16 @@ def _reduce(names, by_value, obj):
 
 _NAMED = type, FunctionType, type(cache(id))
 _HOMES = {"_io": "sys", "dataclasses": "dataclasses"}  # with things that are unique
-_STATE = *WRAPPER_ASSIGNMENTS, "__dict__", "__kwdefaults__"
-_ANEW = "getset_descriptor", "member_descriptor", "_abc_data"
+_STATE = "__dict__", "__doc__", "__kwdefaults__", "__module__", "__qualname__"
+_ANEW = {"getset_descriptor", "member_descriptor", "_abc_data"}  # types, and names
+_ANEW |= {"__annotate_func__", "__annotations_cache__"}
 _MAKE = {
     _Now: lambda it: (it.func, it.args),
     CodeType: lambda it: (marshal.loads, (marshal.dumps(it),)),
     CellType: lambda it: (CellType, (), (None, {"cell_contents": it.cell_contents})),
     type(cache(id)): lambda f: (lru_cache(**f.cache_parameters()), (f.__wrapped__,)),
+    # Which Python 3.14 can't make without its arguments.
+    partialmethod: lambda p: (partial(type(p), p.func, *p.args, **p.keywords), ()),
     property: lambda it: (property, (it.fget, it.fset, it.fdel, it.__doc__)),
     types.MappingProxyType: lambda it: (types.MappingProxyType, (dict(it),)),
     **dict.fromkeys((classmethod, staticmethod), lambda it: (type(it), (it.__func__,))),
@@ -445,6 +453,7 @@ def _run_here(nprocesses, work, names):
         for _, leash in leashes:
             leash.close()  # which kills what is running
         pool.terminate()
+        pool.join()
 
     # Also when the script ends in the midst of it; and a fork has no part in it.
     os.register_at_fork(after_in_child=(end := finalize(pool, leave)))
@@ -452,7 +461,6 @@ def _run_here(nprocesses, work, names):
         yield from pool.imap_unordered(partial(work, idle=[*leashes]), names)
     finally:
         end()
-        pool.join()
 
 
 def _run_elsewhere(executor, work, names):

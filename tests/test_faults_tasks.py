@@ -92,7 +92,7 @@ def fill_memory_with_big_things():
     limit_memory()
     chunks = []
     while True:
-        chunks.append(bytearray(1_000_000))
+        chunks.append(bytearray(10_000_000))
 
 def return_more_than_fits_into_memory():
     value = ["x" * 300_000_000]
@@ -580,6 +580,8 @@ def test_files_cut_anywhere_are_listed_with_the_reason(
 def test_files_cut_anywhere_are_kept_in_fail_and_the_others_run(
     damage, tasklist, directory
 ):
+    # A process takes its time: of the cuts, every tenth, and the last ones.
+    damage = dict([*damage.items()][::10] + [*damage.items()][-8:])
     for name, content in damage.items():
         (directory / "todo" / name).write_bytes(content)
     tasks = list(tasklist.run(nprocesses=2))
