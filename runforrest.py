@@ -281,10 +281,10 @@ def _definitions(names):
     what was found first, as it may need the others. Return also why some are not in it.
     """
     main, found, why_not = sys.modules["__main__"], {}, {}
+    scope = vars(main)
     for name in names:  # to which those are appended that are found
-        if name in vars(main) and name not in found | why_not:
-            value = vars(main)[name]
-            value = _Now(vars, main) if value is vars(main) else value
+        if name in scope and name not in found | why_not:
+            value = scope[name] if scope[name] is not scope else _Now(vars, main)
             try:
                 _dump(value, names, by_value=True)
                 found[name] = value
@@ -368,7 +368,7 @@ def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile=None):
     do_print, do_raise: what to do with an error, after it was written
     failfile: where to write a failure, if not to the outfile
 
-    This writes to `__main__`, `sys.path` and `sys.argv`: use a process of its own.
+    This writes to `__main__` and `sys.path`: use a process of its own.
     """
     task, absent, started = _load(infile), {}, time.perf_counter()
     try:
