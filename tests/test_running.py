@@ -6,6 +6,7 @@ import inspect
 import os
 import queue
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from conftest import counts, processes_of, schedule, wait_for
+from conftest import MODULE_DIRECTORY, counts, processes_of, schedule, wait_for
 
 import runforrest
 from runforrest import TaskList, defer
@@ -367,6 +368,25 @@ print(time.monotonic() - started < 5, str(tasklist)[-23:])
 os.kill(child, signal.SIGKILL)
 """)
     assert output == "True todo=8, done=1, fail=0)\n"
+
+
+def test_the_module_may_be_in_a_directory_with_a_colon(script, tmp_path):
+    """PYTHONPATH can't hold it, so its processes start the file itself."""
+    (tmp_path / "at 12:30").mkdir()
+    shutil.copy(MODULE_DIRECTORY / "runforrest.py", tmp_path / "at 12:30")
+    source = """
+import runforrest
+
+def look():
+    import runforrest
+    return runforrest.__file__
+
+tasklist = runforrest.TaskList("tasklist")
+tasklist.schedule(runforrest.defer(look))
+for task in tasklist.run():
+    print(task.returnvalue == runforrest.__file__, task.errorvalue)
+"""
+    assert script.run(source, name="at 12:30/script.py") == "True None\n"
 
 
 @pytest.mark.parametrize("keep", ["", "sys.kept = run"])
