@@ -30,7 +30,6 @@ is 0 for a success, and 1 for a failure.
 # price of every task. What only the caller needs is imported where it is used.
 import _pickle as pickle  # the part of it that is written in C, at a third of the price
 import _thread
-import abc
 import fcntl
 import importlib
 import io
@@ -43,10 +42,8 @@ import types
 from contextlib import nullcontext, suppress
 from functools import cache, lru_cache, partial, partialmethod
 from graphlib import TopologicalSorter
-from types import CellType, CodeType, FunctionType, ModuleType
 
 __version__ = "1.1.0"
-__all__ = ["Task", "TaskList", "defer", "evaluate"]
 if __name__ == "__main__":  # be the module that task files refer to, not the script
     __name__ = "runforrest"
     sys.modules[__name__] = sys.modules["__main__"]
@@ -74,7 +71,7 @@ class Task:
         if name in vars(self).get("__pickled__", ()):
             return vars(self).setdefault(name, pickle.loads(self.__pickled__[name])[-1])
         if name[:2] == "__" or name in ("returnvalue", "errorvalue"):
-            raise AttributeError(f"this task has no {name!r} (has it run?)")
+            raise AttributeError(f"this task has no {name!r}: not run, or disk full")
         return Task(getattr, (self, name), {})
 
     def __getitem__(self, key):
@@ -91,9 +88,6 @@ class Task:
     def __hash__(self):
         return hash(self.__id__)
 
-    def __repr__(self):
-        return f"<Task {self.__id__.hex()[:8]}>"
-
 
 def defer(fun, /, *args, **kwargs):
     """Return a task that will call `fun(*args, **kwargs)` when it is evaluated.
@@ -101,10 +95,8 @@ def defer(fun, /, *args, **kwargs):
     The function and the arguments may be tasks, or lists, tuples, sets and dicts with
     tasks in them. If `fun` is not callable, the task evaluates to `fun` itself.
     """
-    if callable(fun):
+    if callable(fun) or args or kwargs:
         return Task(fun, args, kwargs)
-    if args or kwargs:
-        raise TypeError(f"{fun!r} isn't callable: write defer(f, x), not defer(f(x))")
     return Task(operator.getitem, ([fun], 0), {})
 
 
@@ -112,24 +104,20 @@ def defer(fun, /, *args, **kwargs):
 
 
 def evaluate(task):
-    """Make all the calls of a task, each once; return the value of the last one.
-
-    The tasks may also be in a list, a tuple, a set or a dict.
-    """
+    """Make all the calls of a task, each once; return the value of the last one."""
     results = {}
     for call in _in_order(task):
         fun, args, kwargs = _replace(call.__node__, results.get)
         results[call] = fun(*args, **kwargs)
-    return _replace(task, results.get)
+    return results[task]
 
 
-def _in_order(data):
-    """List the tasks in data, and those they are made of: no task before its parts.
+def _in_order(task):
+    """List the tasks that a task is made of, and last itself: none before its parts.
 
     A CycleError is raised if one is made of itself.
     """
-    needs, found = {}, []
-    _replace(data, found.append)
+    needs, found = {}, [task]
     for call in found:  # to which its parts are appended
         if call not in needs:
             needs[call] = []
@@ -197,71 +185,55 @@ def _reduce(names, by_value, obj):
     home = sys.modules.get("types" if kind is type else _HOMES.get(kind.__module__))
     for name in [k for k, v in vars(home).items() if v is obj] if home else ():
         return getattr, (home, name)
-    if isinstance(obj, _NAMED):
+    if isinstance(obj, (type, types.FunctionType, type(cache(id)))):
         path = getattr(obj, "__qualname__", "")
         of_script = obj.__module__ in ("__main__", "__mp_main__", None)
         names += [path.split(".")[0]] if of_script else []
         with suppress(Exception):  # if it is not found under its name
             if not (by_value and of_script) and pickle.dumps(obj):
                 return path
-        annotations = {}
-        with suppress(Exception):  # since Python 3.14, they may be of what is not there
-            annotations = obj.__annotations__
-    if kind in _MAKE:
-        return _MAKE[kind](obj)
-    if kind is ModuleType and sys.modules.get(obj.__name__) is obj:
-        names += ["." + word for word in obj.__name__.split(".")]
-        return importlib.import_module, (obj.__name__,)
-    if kind is FunctionType:
-        scope, used, own, fill = obj.__globals__, _names_of(obj.__code__), {}, None
+    if kind is types.FunctionType:
+        scope, used = obj.__globals__, _names_of(obj.__code__)
         names += used
         home = sys.modules.get(scope.get("__name__"))
-        if home and all(scope.get(k) is vars(home).get(k) for k in used):
-            own = _Now(vars, home)
-        else:  # exec has globals of its own, and IPython and doctest have copies
-            fill = _Now(dict.update, own, {k: scope[k] for k in used if k in scope})
+        own, fill = _Now(vars, home), None
+        if not home or vars(home) is not scope:  # as in exec, or a copy, as in doctest
+            fill = _Now(dict.update, own := {}, {k: scope[k] for k in used & {*scope}})
         args = obj.__code__, own, obj.__name__, obj.__defaults__, obj.__closure__
-        state = {k: getattr(obj, k) for k in _STATE} | {"__annotations__": annotations}
-        return FunctionType, args, (fill, state)
+        return types.FunctionType, args, (fill, {k: getattr(obj, k) for k in _STATE})
     if isinstance(obj, type) and "__module__" in vars(obj):  # written in Python
-        made = {k: v for k, v in vars(obj).items() if not {k, type(v).__name__} & _ANEW}
-        made["__annotations__"] = annotations
+        made = {k: v for k, v in vars(obj).items() if type(v).__name__ not in _ANEW}
         body = {k: made[k] for k in ("__slots__", "__orig_bases__") if k in made}
         args = kind, obj.__name__, obj.__bases__, {**body, "__qualname__": path}
-        make = (abc.ABCMeta if isinstance(obj, abc.ABCMeta) else type).__new__
+        make = next(k for k in kind.__mro__ if k.__module__ in ("abc", "builtins"))
         calls = [_Now(type.__setattr__, obj, *item) for item in made.items()]
-        return make, args, calls, None, None, operator.is_
+        return make.__new__, args, calls, None, None, operator.is_
     if by_value and hasattr(kind, "_member_map_") and kind.__module__ == "__main__":
         return obj._member_type_.__new__, object.__reduce_ex__(obj, 2)[1], vars(obj)
-    if kind.__name__ in ("TypeVar", "ParamSpec") and kind.__module__ == "typing":
-        return kind, (obj.__name__, *getattr(obj, "__constraints__", ()))
     if isinstance(obj, io.IOBase) and {*str(getattr(obj, "mode", ""))} & {*"wax+2"}:
         raise TypeError(f"{obj!r} is open for writing: open it in a task instead")
-    own_init = type(kind.__init__) is FunctionType is not type(kind.__reduce__)
-    if own_init and issubclass(kind, BaseException):  # which pickle would call again
-        return kind.__new__, (kind, *obj.args), {**vars(obj), "args": obj.args}
     if kind is types.MethodType and getattr(obj.__self__, obj.__name__, None) != obj:
         return kind, (obj.__func__, obj.__self__)
-    return NotImplemented
+    if isinstance(obj, BaseException) and type(kind.__init__) is types.FunctionType:
+        # Pickle would call it again, with other arguments.
+        return kind.__new__, (kind, *obj.args), {**vars(obj), "args": obj.args}
+    return _MAKE[kind](obj) if kind in _MAKE else NotImplemented
 
 
-_NAMED = type, FunctionType, type(cache(id))
 _HOMES = {"_io": "sys", "dataclasses": "dataclasses"}  # with things that are unique
 _STATE = "__dict__", "__doc__", "__kwdefaults__", "__module__", "__qualname__"
-_ANEW = {"getset_descriptor", "member_descriptor", "_abc_data"}  # types, and names
-_ANEW |= {"__annotate_func__", "__annotations_cache__"}
+_ANEW = "getset_descriptor", "member_descriptor", "_abc_data"
 _MAKE = {
     _Now: lambda it: (it.func, it.args),
-    CodeType: lambda it: (marshal.loads, (marshal.dumps(it),)),
-    CellType: lambda it: (CellType, (), (None, {"cell_contents": it.cell_contents})),
+    types.ModuleType: lambda it: (importlib.import_module, (it.__name__,)),
+    types.CodeType: lambda it: (marshal.loads, (marshal.dumps(it),)),
+    types.CellType: lambda c: (type(c), (), (None, {"cell_contents": c.cell_contents})),
     type(cache(id)): lambda f: (lru_cache(**f.cache_parameters()), (f.__wrapped__,)),
-    # Which Python 3.14 can't make without its arguments.
-    partialmethod: lambda p: (partial(type(p), p.func, *p.args, **p.keywords), ()),
     property: lambda it: (property, (it.fget, it.fset, it.fdel, it.__doc__)),
     types.MappingProxyType: lambda it: (types.MappingProxyType, (dict(it),)),
     **dict.fromkeys((classmethod, staticmethod), lambda it: (type(it), (it.__func__,))),
-    _thread.LockType: lambda it: (_thread.allocate_lock, ()),
-    _thread.RLock: lambda it: (_thread.RLock, ()),  # which dill would never release
+    _thread.LockType: lambda it: (_thread.allocate_lock, ()),  # as dill would keep them
+    _thread.RLock: lambda it: (_thread.RLock, ()),  # locked
 }
 
 
@@ -270,7 +242,7 @@ def _names_of(code):
     """The globals that a function, or one in it, uses; after a dot, all its names."""
     steps = importlib.import_module("dis").get_instructions(code)
     used = {s.argval for s in steps if "GLOBAL" in s.opname or s.opname == "LOAD_NAME"}
-    inner = [const for const in code.co_consts if type(const) is CodeType]
+    inner = [const for const in code.co_consts if type(const) is types.CodeType]
     return used.union(["." + name for name in code.co_names], *map(_names_of, inner))
 
 
@@ -286,18 +258,17 @@ def _definitions(names):
         if name in scope and name not in found | why_not:
             value = scope[name] if scope[name] is not scope else _Now(vars, main)
             try:
-                _dump(value, names, by_value=True)
-                found[name] = value
+                found[name] = _dump(value, names, by_value=True) and value
             except Exception as error:
                 why_not[name] = repr(error)
     # Modules that are used as parts of others: `xml.dom.minidom`.
-    words = {name.strip(".") for name in names}
-    modules = {n: m for n, m in sys.modules.copy().items() if type(m) is ModuleType}
-    parts = [m for n, m in modules.items() if "." in n and words >= {*n.split(".")}]
-    order = [name for name in dict.fromkeys(reversed(names)) if name in found]
-    order.sort(key=lambda name: not hasattr(found[name], "__name__"))
-    calls = [_Now(setattr, main, name, found[name]) for name in order]
-    return _dump([*parts, *calls], [], by_value=True), why_not
+    modules = [m.__name__ for m in found.values() if type(m) is types.ModuleType]
+    words = {word for name in names + modules for word in name.split(".")}
+    parts = [n for n in [*sys.modules] if "." in n and words >= {*n.split(".")}]
+    order = sorted(names[::-1], key=lambda n: not hasattr(found.get(n), "__name__"))
+    calls = [_Now(importlib.import_module, name) for name in parts]
+    calls += [_Now(setattr, main, name, found[name]) for name in order if name in found]
+    return _dump(calls, [], by_value=True), why_not
 
 
 # Write and read a file ----------------------------------------------------------------
@@ -305,25 +276,22 @@ def _definitions(names):
 
 def _write(path, value):
     """Write a pickle to a file that survives a power cut, or to none."""
-    os.makedirs(directory := os.path.dirname(path), exist_ok=True)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
         with open(f"{path}.tmp", "wb") as file:
             pickle.dump(value, file, 5)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(f"{path}.tmp", path)
+            os.replace(f"{path}.tmp", path)
+            os.fsync(file.fileno())  # for its new name
     finally:
         _remove(f"{path}.tmp")
-    opened = os.open(directory, os.O_RDONLY)
-    os.fsync(opened)
-    os.close(opened)
 
 
 def _load(path):
     with open(path, "rb") as file:
         try:
-            task = pickle.load(file)
-            return vars(task)["__globals__"] and task
+            return vars(task := pickle.load(file))["__globals__"] and task
         except Exception as error:
             raise ValueError(f"{path!r} is damaged, or of another version") from error
 
@@ -332,20 +300,20 @@ def _finish(path, task, started, value, error, report=""):
     """Write a task with its outcome; report is the traceback, of which it is told."""
     outcome = {"returnvalue": value, "errorvalue": error, "__report__": report}
     task.__pickled__ |= {name: _dump([it], []) for name, it in outcome.items()}
-    task.runtime = time.perf_counter() - started  # seconds
+    task.runtime = started and time.perf_counter() - started  # seconds
     _write(path, task)
 
 
-def _read(path, error=None):
+def _read(path):
     """Read a task for its user; what goes wrong here is in its errorvalue, too."""
-    task = Task(None, (), {})
+    task, error = Task(None, (), {}), None
     task.metadata = task.runtime = None
     try:
         task = _load(path)
         if "returnvalue" in task.__pickled__ or path.split("/")[-2] == "fail":
-            _, error = task.returnvalue, error or task.errorvalue
+            _, error = task.returnvalue, task.errorvalue
     except (Exception, SystemExit) as reason:  # a value can do anything as it is loaded
-        error = error or reason
+        error = reason
     if error is not None:
         note = f"To debug this: python -m runforrest {path!r} result.pkl -r"
         error.add_note(getattr(task, "__report__", "") + note)
@@ -361,12 +329,12 @@ def _remove(path):
 # Run one file -------------------------------------------------------------------------
 
 
-def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile=None):
+def run_task(infile, outfile="", sessionfile="", do_print=False, do_raise=False):
     """Evaluate the task in a file, write it with its outcome, return the exit code.
 
+    outfile: where to write it; if it is empty, beside the infile, as .done or .fail
     sessionfile: a file with more globals of the script
     do_print, do_raise: what to do with an error, after it was written
-    failfile: where to write a failure, if not to the outfile
 
     This writes to `__main__` and `sys.path`: use a process of its own.
     """
@@ -378,21 +346,18 @@ def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile=None):
             absent |= why_not
             pickle.loads(definitions)
         call = Task(*pickle.loads(task.__pickled__["__node__"])[-1])
-        _finish(outfile, task, started, evaluate(call), None)
+        _finish(outfile or f"{infile}.done", task, started, evaluate(call), None)
         return 0
     except BaseException as error:
         import traceback
 
         text = traceback.format_exception_only(error)[0].strip()
-        explained = absent if isinstance(error, (NameError, AttributeError)) else ()
-        for name in [n for n in explained if repr(n) in text.replace(".", "'")]:
+        for name in [n for n in absent if f"e '{n}" in text]:  # name, or attribute
             error.add_note(f"{name} did not come along: {absent[name]}")
-        report, told = "".join(traceback.format_exception(error)), error
-        try:
-            pickle.loads(_dump(error, []))
-        except Exception:
-            told = RuntimeError(text)
-        _finish(failfile or outfile, task, started, None, told, report)
+        report, told = "".join(traceback.format_exception(error)), RuntimeError(text)
+        with suppress(Exception):  # if it can't be sent as it is
+            told = pickle.loads(_dump(error, []))
+        _finish(outfile or f"{infile}.fail", task, started, None, told, report)
         if do_print:
             traceback.print_exception(error)
         if do_raise and not isinstance(error, SystemExit):  # whose code might be 0
@@ -402,24 +367,11 @@ def run_task(infile, outfile, sessionfile, do_print, do_raise, failfile=None):
 
 def _follow(leash):
     """Have this process and its children killed when the run lets the leash go."""
-    if hasattr(fcntl, "F_SETSIG"):  # Linux does it, whatever this process is doing
+    if hasattr(fcntl, "F_SETSIG"):  # Linux does it, whatever the threads are doing
         fcntl.fcntl(leash, fcntl.F_SETSIG, 9)
         fcntl.fcntl(leash, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(leash, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
-        with suppress(BlockingIOError):  # but not if it is gone already
-            os._exit(os.read(leash, 1) == b"")
-    else:
-        _thread.start_new_thread(lambda: os.read(leash, 1) or os.killpg(0, 9), ())
-
-
-def _claim(path, wait):
-    """Open and lock a file, until it is closed both here and in the task's process."""
-    with suppress(FileNotFoundError, PermissionError, BlockingIOError):
-        file = open(path, "r+b")  # noqa: SIM115 - writable, as NFS wants it for locks
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        if os.path.samestat(os.stat(path), os.fstat(file.fileno())):
-            return file
-    return None
+        fcntl.fcntl(leash, fcntl.F_SETFL, os.O_ASYNC)
+    _thread.start_new_thread(lambda: os.read(leash, 1) or os.killpg(0, 9), ())
 
 
 def _outcome(todo):
@@ -434,19 +386,19 @@ class _Run(types.SimpleNamespace):
     """The tasks of a run, as they finish; its length is how many there are to run."""
 
     def __len__(self):
-        return len(self.names)
+        return len(self.todos)
 
     def __iter__(self):
-        return (_read(*outcome) for outcome in self.outcomes_of(self.names) if outcome)
+        return (_read(path) for path in self.outcomes_of(self.todos) if path)
 
 
-def _run_here(nprocesses, work, names):
-    """Yield what work returns for each name, from as many threads as processes."""
+def _run_here(nprocesses, work, todos):
+    """Yield what work returns for each file, from as many threads as processes."""
     from multiprocessing.connection import Pipe
     from multiprocessing.pool import ThreadPool
     from weakref import finalize
 
-    leashes = [Pipe(duplex=False) for _ in names[:nprocesses]]
+    leashes = [Pipe(duplex=False) for _ in todos[:nprocesses]]
     pool = ThreadPool(len(leashes) or 1)
 
     def leave():
@@ -458,24 +410,21 @@ def _run_here(nprocesses, work, names):
     # Also when the script ends in the midst of it; and a fork has no part in it.
     os.register_at_fork(after_in_child=(end := finalize(pool, leave)))
     try:
-        yield from pool.imap_unordered(partial(work, idle=[*leashes]), names)
+        yield from pool.imap_unordered(partial(work, idle=[*leashes]), todos)
     finally:
         end()
 
 
-def _run_elsewhere(executor, work, names):
-    """Yield what work returns for each name, from wherever the executor calls it."""
+def _run_elsewhere(executor, work, todos):
+    """Yield what work returns for each file, from wherever the executor calls it."""
     from concurrent.futures import as_completed
 
-    futures = [executor.submit(work, name) for name in names]
+    futures = [executor.submit(work, todo) for todo in todos]
     try:
         yield from (future.result() for future in as_completed(futures))
     finally:
         for future in futures:
             future.cancel()
-
-
-_STATES = "todo", "done", "fail"
 
 
 class TaskList:
@@ -500,32 +449,25 @@ class TaskList:
         logfile=None,
         noschedule_if_exist=False,
     ):
-        own = os.environ.get("RUNFORREST", "")
-        real, path = os.path.realpath, os.path.normpath(directory)
-        if own and (own.endswith(f"/{path}") or real(own) == real(path)):
+        own, path = os.environ.get("RUNFORREST", "/"), os.path.normpath(directory)
+        if own.endswith(f"/{path}") or os.path.realpath(own) == os.path.realpath(path):
             raise RuntimeError("a task runs this, too: use if __name__ == '__main__'")
         exists, reuse = os.path.lexists(directory), exist_ok or noschedule_if_exist
         if exists and not (reuse and os.path.isdir(directory)):
-            hint = "choose another, or pass exist_ok=True, pre_clean=False to keep it"
-            raise RuntimeError(f"{directory!r} exists already: {hint}")
+            raise RuntimeError(f"{path!r} exists: pass exist_ok=True, pre_clean=False")
         self._directory = os.path.abspath(directory)
         self._logfile = logfile and os.path.abspath(logfile)
         open(logfile or os.devnull, "a").close()  # if it can't be written, say so now
         self._noschedule = exists and noschedule_if_exist
         if pre_clean and not self._noschedule:
             self.clean()
-        for state in _STATES:
+        for state in ("todo", "done", "fail"):
             os.makedirs(f"{self._directory}/{state}", exist_ok=True)
         if post_clean:
-            from copy import copy
             from weakref import finalize
 
-            cleaner = finalize(self, copy(self).clean)
+            cleaner = finalize(self, pickle.loads(pickle.dumps(self)).clean)
             os.register_at_fork(after_in_child=cleaner.detach)
-
-    def __repr__(self):
-        counts = (f"{state}={len(self._names(state))}" for state in _STATES)
-        return f"TaskList({self._directory!r}, {', '.join(counts)})"
 
     def schedule(self, task, metadata=None):
         """Write a task to a file in todo, where it survives whatever happens.
@@ -539,8 +481,7 @@ class TaskList:
         if self._noschedule:
             return
         names, frozen = ["__package__"], Task.__new__(Task)
-        *calls, _ = _in_order(task)  # and so the pickle is flat
-        graph = _dump([*calls, task.__node__], names)
+        graph = _dump([*_in_order(task)[:-1], task.__node__], names)  # which is flat
         frozen.__pickled__ = {"__node__": graph, "metadata": _dump([metadata], [])}
         frozen.__id__, frozen.__globals__ = task.__id__, _definitions(names)
         frozen.__path__ = [os.path.abspath(path) for path in sys.path]
@@ -567,50 +508,47 @@ class TaskList:
         autokill: seconds after which to kill a task and all processes it has started
         executor: a concurrent.futures.Executor that runs them, instead of nprocesses
         """
-        if not (hasattr(nprocesses, "__index__") and nprocesses > 0):
-            raise ValueError(f"nprocesses must be 1, 2, 3, ..., not {nprocesses!r}")
-        if not (autokill is None or hasattr(autokill, "__float__") and autokill > 0):
-            raise ValueError(f"autokill must be seconds, above 0, not {autokill!r}")
-        session = f"{self._directory}/todo/.session.pkl" if save_session else ""
+        if nprocesses not in range(1, 9999) or not (autokill is None or autokill > 0):
+            raise ValueError(f"{nprocesses=} and {autokill=} (seconds) must be above 0")
+        session = f"{self._directory}/todo/session.pkl.globals" if save_session else ""
         if save_session:
             names = [name for name in vars(sys.modules["__main__"]) if name[:2] != "__"]
             _write(session, types.SimpleNamespace(__globals__=_definitions(names)))
-        options = session, "print" if print_errors else "", ""
-        work = partial(self._run_file, options, autokill)
+        work = partial(self._run_file, ["", session, str(print_errors or "")], autokill)
         run = (_run_elsewhere, executor) if executor else (_run_here, nprocesses)
-        names = self._names("todo", r"([^.].*\.pkl)(\.done|\.fail)?")
-        return _Run(names=names, outcomes_of=partial(*run, work))
+        files = {end: self._files("todo", end) for end in ("", ".done", ".fail")}
+        todos = {file.removesuffix(end) for end in files for file in files[end]}
+        return _Run(todos=sorted(todos), outcomes_of=partial(*run, work))
 
-    def _run_file(self, options, autokill, name, idle=None):
+    def _run_file(self, options, autokill, todo, idle=None):
         """Run the task in a file in todo, in a process of its own, and commit it.
 
         idle: the leashes of which it takes one; without them it has one of its own, and
             waits for the lock, as an executor may run again what is dying yet
 
-        Return where its outcome is, in done or fail, and the reason if it is the file
-        itself; or None if another runner has it, or if the leash was let go.
+        Return where its outcome is, in done or fail; or None if another runner has it,
+        or if the leash was let go.
         """
         from multiprocessing.connection import Pipe
 
-        todo, reason = f"{self._directory}/todo/{name}", None
-        claim = _claim(todo, wait=idle is None)
-        if claim is None and os.path.exists(todo):
-            return None
-        with claim or nullcontext():
-            if claim and not _outcome(todo):
+        name, claim, ours = os.path.basename(todo), nullcontext(), False
+        with suppress(FileNotFoundError, PermissionError, BlockingIOError):
+            claim = open(todo, "r+b")  # noqa: SIM115 - writable: NFS wants it for locks
+            fcntl.flock(claim, fcntl.LOCK_EX | (fcntl.LOCK_NB if idle else 0))
+            ours = os.path.samefile(todo, claim.fileno())  # not if it was run meanwhile
+        with claim:
+            if ours and not _outcome(todo):
                 self._log(name, "start")
-                started = time.perf_counter()
                 idle = idle or [Pipe(duplex=False)]
                 watch, _ = leash = idle.pop()
                 error = self._execute(todo, claim, watch, options, autokill)
                 idle.append(leash)
-                if not (_outcome(todo) or watch.poll()):  # as the leash was let go
-                    try:  # whole, whatever comes
+                # It has failed, unless it was removed, or killed by the leash.
+                if os.path.exists(todo) and not (_outcome(todo) or watch.poll()):
+                    try:
+                        _finish(f"{todo}.fail", _load(todo), None, None, error)
+                    except (OSError, ValueError):  # the disk is full; it is damaged
                         os.replace(todo, f"{todo}.fail")
-                        task = _load(f"{todo}.fail")
-                        _finish(f"{todo}.fail", task, started, None, error)
-                    except Exception as cause:  # it is damaged, or the disk is full
-                        reason = cause
             if state := _outcome(todo):
                 # The rename comes last, as then there is nothing left to be found.
                 path, fail = (f"{self._directory}/{s}/{name}" for s in (state, "fail"))
@@ -620,7 +558,7 @@ class TaskList:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with suppress(FileNotFoundError):  # if another runner was faster
                     os.replace(f"{todo}.{state}", path)
-                    return path, reason
+                    return path
         return None
 
     def _execute(self, todo, claim, watch, options, autokill):
@@ -632,45 +570,36 @@ class TaskList:
         own = "--leash", str(watch.fileno()), os.environ.get("PYTHONPATH", "")
         # PYTHONPATH can't hold a directory with a colon.
         named = ["-m", "runforrest"] if os.pathsep not in __file__ else [__file__]
-        arguments = *own, todo, f"{todo}.done", *options, f"{todo}.fail"
+        command = [sys.executable, "-P", *named, *own, todo, *options]
+        env = os.environ | {"PYTHONPATH": path, "RUNFORREST": self._directory}
+        start = partial(subprocess.Popen, command, env=env, stdin=subprocess.DEVNULL)
+        fds = claim.fileno(), watch.fileno()
         with open(self._logfile, "ab") if self._logfile else nullcontext() as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", *named, *arguments],
-                env=os.environ | {"PYTHONPATH": path, "RUNFORREST": self._directory},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=[claim.fileno(), watch.fileno()],
-            )
+            child = start(stdout=log, stderr=log, start_new_session=True, pass_fds=fds)
         try:
-            if code := process.wait(autokill):
-                return subprocess.CalledProcessError(code, process.args)
-            return subprocess.SubprocessError(f"{process.args} ended without a result")
+            if code := child.wait(autokill):
+                return subprocess.CalledProcessError(code, child.args)
+            return subprocess.SubprocessError(f"{child.args} ended without a result")
         except subprocess.TimeoutExpired as error:
             return error
         finally:
             with suppress(OSError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, 9)  # an error if all have ended
-                process.wait(5)  # seconds: what waits for a broken disk does not die
+                os.killpg(child.pid, 9)  # an error if all have ended
+                child.wait(5)  # seconds: what waits for a broken disk does not die
 
     def _log(self, name, event):
         with open(self._logfile or os.devnull, "a", errors="replace") as log:
             print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
 
-    def _names(self, state, pattern=r"([^.].*\.pkl)"):
-        """The names of task files, in the order in which they were scheduled."""
-        import re
+    def _files(self, state, end=""):
+        """The files of tasks, in the order in which these were scheduled."""
+        from glob import escape, glob
 
-        path = f"{self._directory}/{state}"
-        with suppress(FileNotFoundError), os.scandir(path) as entries:
-            files = filter(os.path.isfile, entries)
-            matches = [re.fullmatch(pattern, file.name, re.S) for file in files]
-            return sorted({match[1] for match in matches if match})
-        return []
+        files = glob(f"{escape(self._directory)}/{state}/*.pkl{end}")
+        return sorted(filter(os.path.isfile, files))
 
     def _tasks(self, state):
-        return (_read(f"{self._directory}/{state}/{n}") for n in self._names(state))
+        return map(_read, self._files(state))
 
     todo_tasks = partialmethod(_tasks, "todo")
     done_tasks = partialmethod(_tasks, "done")
@@ -678,12 +607,10 @@ class TaskList:
 
     def clean(self, clean_todo=True, clean_done=True, clean_fail=True):
         """Remove the files of this library, and the directories that are empty then."""
-        ours = r"((\d{19}-[0-9a-f]{8}|\.session)\.pkl(\.done|\.fail)?(\.tmp)?)"
-        wanted = clean_todo, clean_done, clean_fail
-        for state in [s for s, clean in zip(_STATES, wanted, strict=True) if clean]:
-            for name in self._names(state, ours):
-                _remove(f"{self._directory}/{state}/{name}")
-        for state in (*_STATES, ""):  # and last the directory itself
+        wanted = {"todo": clean_todo, "done": clean_done, "fail": clean_fail, "": False}
+        for state, clean in wanted.items():  # and last the directory itself
+            for file in self._files(state, "*") if clean else ():
+                _remove(file)
             with suppress(OSError):  # a task or a user's file is in it
                 os.rmdir(f"{self._directory}/{state}")
 
@@ -706,7 +633,7 @@ def main(args=None):
 
 if sys.modules["__main__"] is sys.modules[__name__]:
     # The second name is that of scripts in the workers of multiprocessing.
-    sys.modules["__main__"] = sys.modules["__mp_main__"] = ModuleType("__main__")
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = types.ModuleType("__main__")
     sys.modules["__main__"].__builtins__ = __builtins__
     if sys.argv[1:2] == ["--leash"]:
         _, _, leash, os.environ["PYTHONPATH"], *arguments = sys.argv

@@ -243,7 +243,7 @@ def test_a_session_file_restores_the_globals_of_the_script(option, script, tmp_p
     source = SCRIPT.format(task="defer(look, 'constant')")
     script.run(source + "assert list(tasklist.run(save_session=True))\n")
     (path,) = (tmp_path / "task list" / "done").iterdir()
-    session = tmp_path / "task list" / "todo" / ".session.pkl"
+    session = tmp_path / "task list" / "todo" / "session.pkl.globals"
 
     assert runforrest(path, tmp_path / "without").returncode == 1
     assert type(load(tmp_path / "without").errorvalue) is NameError

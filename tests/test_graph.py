@@ -4,7 +4,6 @@ import copy
 import hashlib
 import operator
 import pickle
-import re
 
 import dill
 import pytest
@@ -174,9 +173,9 @@ def test_the_function_may_be_a_task_and_keyword_arguments_may_have_any_name():
     assert evaluate(defer(lambda: dict)(**names)) == names
 
 
-def test_arguments_for_what_is_not_callable_are_refused():
-    with pytest.raises(TypeError, match=r"defer\(f, x\)"):
-        defer(abs(-1), 2)
+def test_arguments_for_what_is_not_callable_are_an_error():
+    with pytest.raises(TypeError, match="not callable"):
+        evaluate(defer(abs(-1), 2))
 
 
 def test_an_error_comes_out_of_evaluate_as_it_was_raised():
@@ -206,7 +205,7 @@ def test_containers_keep_their_types_and_their_order_and_are_not_changed():
         return defer(lambda: value)
 
     data = [(same(1), 2), {same("b"): 1, "a": same(2)}, frozenset([same(3)]), {same(4)}]
-    before, result = copy.deepcopy(data), evaluate(data)
+    before, result = copy.deepcopy(data), evaluate(defer(list, data))
     assert data == before
     assert result == [(1, 2), {"b": 1, "a": 2}, frozenset([3]), {4}]
     assert [type(part) for part in result] == [tuple, dict, frozenset, set]
@@ -403,9 +402,3 @@ def test_a_copy_of_a_task_is_a_task(duplicate):
     assert duplicated == task
     assert evaluate(duplicated) == 3
     assert [duplicate([task])] == [[task]]
-
-
-def test_the_repr_of_a_task_is_short():
-    task = defer(list, ["x" * 10_000])
-    assert re.fullmatch("<Task [0-9a-f]{8}>", repr(task))
-    assert f"{task}" == str(task) == repr(task)

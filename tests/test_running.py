@@ -364,10 +364,11 @@ for task in tasklist.run(nprocesses=8):
     child = {fork}()
     started = time.monotonic()
     break
-print(time.monotonic() - started < 5, str(tasklist)[-23:])
+print(time.monotonic() - started < 5, len(list(tasklist.todo_tasks())))
 os.kill(child, signal.SIGKILL)
 """)
-    assert output == "True todo=8, done=1, fail=0)\n"
+    assert output == "True 8\n"
+    assert counts(script.directory / "tasklist") == [8, 1, 0]
 
 
 def test_the_module_may_be_in_a_directory_with_a_colon(script, tmp_path):
@@ -693,7 +694,7 @@ from runforrest import TaskList, defer
 
 tasklist = TaskList("tasklist", noschedule_if_exist=True)
 for name in "abcdef":
-    tasklist.schedule(defer(os.mkdir, name), metadata=name)
+    tasklist.schedule(defer(os.makedirs, name, exist_ok=True), metadata=name)
 for task in tasklist.run(nprocesses=1):
     print(task.metadata, task.errorvalue, flush=True)
     if task.metadata == sys.argv[1]:
@@ -703,7 +704,7 @@ for task in tasklist.run(nprocesses=1):
     assert output == "a None\nb None\n"
     *_, last = script.run(source, "").splitlines()
     assert last == "f None"
-    assert counts(script.directory / "tasklist") == [0, 6, 0]
+    assert counts(script.directory / "tasklist")[1:] == [6, 0]
 
 
 def test_a_task_that_another_runner_runs_is_left_to_it(tasklist, tmp_path):
@@ -804,14 +805,16 @@ def test_the_arguments_and_their_defaults_are_those_of_the_readme():
 @pytest.mark.parametrize(
     "arguments",
     [{"nprocesses": wrong} for wrong in (0, -1, "4", 1.5, None)]
-    + [{"autokill": wrong} for wrong in (0, -1, "1", float("nan"))],
+    + [{"autokill": wrong} for wrong in (0, -1, float("nan"))],
     ids=str,
 )
-def test_a_wrong_argument_is_an_error_before_anything_is_touched(arguments, tasklist):
+def test_a_wrong_argument_is_an_error_before_anything_is_touched(
+    arguments, tasklist, directory
+):
     schedule(tasklist, defer(abs, -1))
     (name,) = arguments
-    with pytest.raises((TypeError, ValueError), match=name):
+    with pytest.raises(ValueError, match=name):
         tasklist.run(**arguments, save_session=True)
-    assert repr(tasklist).endswith("todo=1, done=0, fail=0)")
+    assert counts(directory) == [1, 0, 0]
     (task,) = tasklist.run()
     assert task.returnvalue == 1
