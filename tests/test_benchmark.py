@@ -39,11 +39,8 @@ def test_each_line_is_measured_or_it_is_said_why_not():
     assert all(ratio for *_, ratio in [*rows[:4], rows[9], *rows[-4:]])  # need nothing
 
 
-def test_a_section_can_be_chosen():
-    assert len(benchmark("--only", "cost")) == 2
-
-
 def test_another_version_of_the_module_is_measured_beside_it(tmp_path):
+    """In the section that was chosen."""
     module = (MODULE_DIRECTORY / "runforrest.py").read_text()
     (tmp_path / "runforrest.py").write_text(module + SLOWER)
     python = tmp_path / "python"  # one that has no other

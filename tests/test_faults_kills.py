@@ -276,15 +276,15 @@ def test_of_three_runners_one_is_killed_and_each_task_completes_once(script):
 
 def test_nothing_is_lost_or_done_twice_if_something_is_killed_at_any_moment():
     program = Path(__file__).with_name("kill_trials.py")
-    command = [sys.executable, program, "--trials", "8", "--seed", "1"]
+    command = [sys.executable, program, "--trials", "5", "--seed", "1"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stdout + process.stderr
     *_, columns, _, _, _, total = process.stdout.splitlines()
     assert columns.split()[:3] == ["killed", "trials", "kills"]
     trials, kills, executions = map(int, total.split()[1:4])
-    assert trials == 8
+    assert trials == 5
     assert kills > 0
-    assert executions >= 8 * 7  # of 8 tasks, one may be killed before it begins
+    assert executions >= 5 * 7  # of 8 tasks, one may be killed before it begins
 
 
 # Many tasks ---------------------------------------------------------------------------

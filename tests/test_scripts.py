@@ -2229,7 +2229,8 @@ def test_a_task_does_not_load_dill_for_what_a_script_usually_defines(printed):
     assert printed(dedent(source)) == ["Color.RED False"]
 
 
-def test_tests_of_pytest(python, script):
+def test_tests_of_pytest(python, script, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     source = f"""{PRELUDE}
 def helper(x):
     return x + 1
