@@ -180,6 +180,24 @@ def test_the_list_is_known_to_its_tasks_whatever_its_path_looks_like(
     assert (done, starts) == ("1", 3)
 
 
+@pytest.mark.parametrize("name", ["link/tasklist", "below/../link/../below/tasklist"])
+def test_a_task_can_not_make_its_list_by_another_name(name, script):
+    (script.directory / "below").mkdir()
+    (script.directory / "link").symlink_to("below")
+    output = script.run(f"""
+from runforrest import TaskList, defer
+
+def make(): TaskList({name!r}, exist_ok=True)
+
+tasklist = TaskList("below/tasklist")
+for _ in range(2):
+    tasklist.schedule(defer(make))
+for task in tasklist.run(nprocesses=1):
+    print(type(task.errorvalue).__name__)
+""")
+    assert output == "RuntimeError\n" * 2
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 @reused
 def test_a_process_of_a_task_that_runs_the_script_touches_nothing(
