@@ -93,7 +93,7 @@ def defer(fun, /, *args, **kwargs):
     """Return a task that will call `fun(*args, **kwargs)` when it is evaluated.
 
     The function and the arguments may be tasks, or lists, tuples, sets and dicts with
-    tasks in them. If `fun` is not callable, the task evaluates to `fun` itself.
+    tasks in them. If `fun` is not callable, and alone, the task evaluates to it.
     """
     if callable(fun) or args or kwargs:
         return Task(fun, args, kwargs)
@@ -152,18 +152,18 @@ _SEARCHED = {Task, list, tuple, set, frozenset, dict}
 
 
 class _Now(partial):
-    """A call that is pickled as such, and made as soon as it is loaded."""
+    """A call that is pickled as a call, which is made as soon as it is loaded."""
 
 
 class _Pickler(pickle.Pickler):
-    """The one in C, which, as an instance of this, has attributes."""
+    """The one in C, but with attributes, so that it can get a reducer_override."""
 
 
 def _dump(value, names, by_value=False, kind=_Pickler):
     """Pickle a value.
 
     names: a list, to which the names are added that its functions and classes use:
-        those of globals, and after a dot all others
+        those of globals, and after a dot those of attributes, as these may be modules
     by_value: pickle the functions and classes of the script itself, not their names
     """
     pickler = kind(stream := io.BytesIO(), 5)
@@ -171,7 +171,7 @@ def _dump(value, names, by_value=False, kind=_Pickler):
     with suppress(Exception if kind is _Pickler else ()):
         pickler.dump(value)
         return stream.getvalue()
-    # It can do more, but takes long.
+    # dill can do more, but takes long.
     return _dump(value, names, by_value, importlib.import_module("dill").Pickler)
 
 
@@ -189,7 +189,7 @@ def _reduce(names, by_value, obj):
         path = getattr(obj, "__qualname__", "")
         of_script = obj.__module__ in ("__main__", "__mp_main__", None)
         names += [path.split(".")[0]] if of_script else []
-        with suppress(Exception):  # if it is not found under its name
+        with suppress(Exception):  # unless it is found under its name, it comes along
             if not (by_value and of_script) and pickle.dumps(obj):
                 return path
     if kind is types.FunctionType:
@@ -205,9 +205,12 @@ def _reduce(names, by_value, obj):
         made = {k: v for k, v in vars(obj).items() if type(v).__name__ not in _ANEW}
         body = {k: made[k] for k in ("__slots__", "__orig_bases__") if k in made}
         args = kind, obj.__name__, obj.__bases__, {**body, "__qualname__": path}
+        # A metaclass of the script may do more than make it: that was done already.
         make = next(k for k in kind.__mro__ if k.__module__ in ("abc", "builtins"))
         calls = [_Now(type.__setattr__, obj, *item) for item in made.items()]
+        # The calls are its state, made while this is loaded: is_ has nothing to do.
         return make.__new__, args, calls, None, None, operator.is_
+    # A member of an Enum that is about to be made, and can't be asked for its members.
     if by_value and hasattr(kind, "_member_map_") and kind.__module__ == "__main__":
         return obj._member_type_.__new__, object.__reduce_ex__(obj, 2)[1], vars(obj)
     if isinstance(obj, io.IOBase) and {*str(getattr(obj, "mode", ""))} & {*"wax+2"}:
@@ -220,7 +223,8 @@ def _reduce(names, by_value, obj):
     return _MAKE[kind](obj) if kind in _MAKE else NotImplemented
 
 
-_HOMES = {"_io": "sys", "dataclasses": "dataclasses"}  # with things that are unique
+# Modules that hold things that are unique: streams, and what dataclasses compare with.
+_HOMES = {"_io": "sys", "dataclasses": "dataclasses"}
 _STATE = "__dict__", "__doc__", "__kwdefaults__", "__module__", "__qualname__"
 _ANEW = "getset_descriptor", "member_descriptor", "_abc_data"
 _MAKE = {
@@ -232,8 +236,9 @@ _MAKE = {
     property: lambda it: (property, (it.fget, it.fset, it.fdel, it.__doc__)),
     types.MappingProxyType: lambda it: (types.MappingProxyType, (dict(it),)),
     **dict.fromkeys((classmethod, staticmethod), lambda it: (type(it), (it.__func__,))),
-    _thread.LockType: lambda it: (_thread.allocate_lock, ()),  # as dill would keep them
-    _thread.RLock: lambda it: (_thread.RLock, ()),  # locked
+    # Which dill would keep locked, for ever.
+    _thread.LockType: lambda it: (_thread.allocate_lock, ()),
+    _thread.RLock: lambda it: (_thread.RLock, ()),
 }
 
 
@@ -249,25 +254,24 @@ def _names_of(code):
 def _definitions(names):
     """Pickle the globals of the script with these names, and all that they refer to.
 
-    They define themselves when they are loaded: what has a name itself first, and last
-    what was found first, as it may need the others. Return also why some are not in it.
+    They define themselves when they are loaded, in the reverse order: each after what
+    was found in it. Return also why some are not among them.
     """
-    main, found, why_not = sys.modules["__main__"], {}, {}
-    scope = vars(main)
+    top, found, why_not = sys.modules["__main__"], {}, {}
+    # Where `globals()` itself is kept in a global, it is that of the task there.
+    scope = {k: _Now(vars, top) if v is vars(top) else v for k, v in vars(top).items()}
     for name in names:  # to which those are appended that are found
         if name in scope and name not in found | why_not:
-            value = scope[name] if scope[name] is not scope else _Now(vars, main)
             try:
-                found[name] = _dump(value, names, by_value=True) and value
+                found[name] = _dump(scope[name], names, by_value=True) and scope[name]
             except Exception as error:
                 why_not[name] = repr(error)
-    # Modules that are used as parts of others: `xml.dom.minidom`.
+    # Modules that are used as attributes of others: `xml.dom.minidom`.
     modules = [m.__name__ for m in found.values() if type(m) is types.ModuleType]
     words = {word for name in names + modules for word in name.split(".")}
     parts = [n for n in [*sys.modules] if "." in n and words >= {*n.split(".")}]
-    order = sorted(names[::-1], key=lambda n: not hasattr(found.get(n), "__name__"))
     calls = [_Now(importlib.import_module, name) for name in parts]
-    calls += [_Now(setattr, main, name, found[name]) for name in order if name in found]
+    calls += [_Now(setattr, top, n, found[n]) for n in reversed(names) if n in found]
     return _dump(calls, [], by_value=True), why_not
 
 
@@ -289,6 +293,7 @@ def _write(path, value):
 
 
 def _load(path):
+    """Read a file with a task, or with a session: both have definitions."""
     with open(path, "rb") as file:
         try:
             return vars(task := pickle.load(file))["__globals__"] and task
@@ -297,7 +302,7 @@ def _load(path):
 
 
 def _finish(path, task, started, value, error, report=""):
-    """Write a task with its outcome; report is the traceback, of which it is told."""
+    """Write a task with its outcome; report is the traceback, which becomes a note."""
     outcome = {"returnvalue": value, "errorvalue": error, "__report__": report}
     task.__pickled__ |= {name: _dump([it], []) for name, it in outcome.items()}
     task.runtime = started and time.perf_counter() - started  # seconds
@@ -341,10 +346,9 @@ def run_task(infile, outfile="", sessionfile="", do_print=False, do_raise=False)
     task, absent, started = _load(infile), {}, time.perf_counter()
     try:
         sys.path[:] = dict.fromkeys(task.__path__ + sys.path)
-        session = [_load(sessionfile)] if sessionfile else []
-        for definitions, why_not in [it.__globals__ for it in (task, *session)]:
-            absent |= why_not
-            pickle.loads(definitions)
+        for file in (task, *map(_load, filter(None, [sessionfile]))):
+            pickle.loads(file.__globals__[0])
+            absent |= file.__globals__[1]
         call = Task(*pickle.loads(task.__pickled__["__node__"])[-1])
         _finish(outfile or f"{infile}.done", task, started, evaluate(call), None)
         return 0
@@ -352,7 +356,8 @@ def run_task(infile, outfile="", sessionfile="", do_print=False, do_raise=False)
         import traceback
 
         text = traceback.format_exception_only(error)[0].strip()
-        for name in [n for n in absent if f"e '{n}" in text]:  # name, or attribute
+        # The name, or attribute 'NAME', or 'NAME.METHOD', that is missing.
+        for name in [n for n in absent if f"e '{n}'" in text.replace(".", "'")]:
             error.add_note(f"{name} did not come along: {absent[name]}")
         report, told = "".join(traceback.format_exception(error)), RuntimeError(text)
         with suppress(Exception):  # if it can't be sent as it is
@@ -366,12 +371,18 @@ def run_task(infile, outfile="", sessionfile="", do_print=False, do_raise=False)
 
 
 def _follow(leash):
-    """Have this process and its children killed when the run lets the leash go."""
-    if hasattr(fcntl, "F_SETSIG"):  # Linux does it, whatever the threads are doing
+    """Have this process and its children killed when the run lets the leash go.
+
+    leash: the reading end of a pipe whose other end only the process of the run has
+    """
+    if hasattr(fcntl, "F_SETSIG"):  # Linux does it, whatever this process is doing
         fcntl.fcntl(leash, fcntl.F_SETSIG, 9)
         fcntl.fcntl(leash, fcntl.F_SETOWN, -os.getpgrp())
-        fcntl.fcntl(leash, fcntl.F_SETFL, os.O_ASYNC)
-    _thread.start_new_thread(lambda: os.read(leash, 1) or os.killpg(0, 9), ())
+        fcntl.fcntl(leash, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        with suppress(BlockingIOError):  # but not if it is gone already
+            os._exit(os.read(leash, 1) == b"")
+    else:
+        _thread.start_new_thread(lambda: os.read(leash, 1) or os.killpg(0, 9), ())
 
 
 def _outcome(todo):
@@ -403,7 +414,7 @@ def _run_here(nprocesses, work, todos):
 
     def leave():
         for _, leash in leashes:
-            leash.close()  # which kills what is running
+            leash.close()  # the writing end, and so what is running is killed
         pool.terminate()
         pool.join()
 
@@ -454,7 +465,7 @@ class TaskList:
             raise RuntimeError("a task runs this, too: use if __name__ == '__main__'")
         exists, reuse = os.path.lexists(directory), exist_ok or noschedule_if_exist
         if exists and not (reuse and os.path.isdir(directory)):
-            raise RuntimeError(f"{path!r} exists: pass exist_ok=True, pre_clean=False")
+            raise RuntimeError(f"{path!r} exists: see exist_ok, noschedule_if_exist")
         self._directory = os.path.abspath(directory)
         self._logfile = logfile and os.path.abspath(logfile)
         open(logfile or os.devnull, "a").close()  # if it can't be written, say so now
@@ -466,6 +477,7 @@ class TaskList:
         if post_clean:
             from weakref import finalize
 
+            # A copy does it, as the object itself has to be gone by then.
             cleaner = finalize(self, pickle.loads(pickle.dumps(self)).clean)
             os.register_at_fork(after_in_child=cleaner.detach)
 
@@ -481,7 +493,8 @@ class TaskList:
         if self._noschedule:
             return
         names, frozen = ["__package__"], Task.__new__(Task)
-        graph = _dump([*_in_order(task)[:-1], task.__node__], names)  # which is flat
+        # In this order nothing is nested, and so nothing is too deep for pickle.
+        graph = _dump([*_in_order(task)[:-1], task.__node__], names)
         frozen.__pickled__ = {"__node__": graph, "metadata": _dump([metadata], [])}
         frozen.__id__, frozen.__globals__ = task.__id__, _definitions(names)
         frozen.__path__ = [os.path.abspath(path) for path in sys.path]
@@ -508,7 +521,7 @@ class TaskList:
         autokill: seconds after which to kill a task and all processes it has started
         executor: a concurrent.futures.Executor that runs them, instead of nprocesses
         """
-        if nprocesses not in range(1, 9999) or not (autokill is None or autokill > 0):
+        if operator.index(nprocesses) < 1 or not (autokill is None or autokill > 0):
             raise ValueError(f"{nprocesses=} and {autokill=} (seconds) must be above 0")
         session = f"{self._directory}/todo/session.pkl.globals" if save_session else ""
         if save_session:
@@ -523,8 +536,9 @@ class TaskList:
     def _run_file(self, options, autokill, todo, idle=None):
         """Run the task in a file in todo, in a process of its own, and commit it.
 
-        idle: the leashes of which it takes one; without them it has one of its own, and
-            waits for the lock, as an executor may run again what is dying yet
+        idle: the leashes of which it takes one, as pairs of the ends of a pipe; without
+            them it has one of its own, and waits for the lock: executors run again what
+            was lost with a worker, and may still be dying
 
         Return where its outcome is, in done or fail; or None if another runner has it,
         or if the leash was let go.
@@ -549,7 +563,7 @@ class TaskList:
                         _finish(f"{todo}.fail", _load(todo), None, None, error)
                     except (OSError, ValueError):  # the disk is full; it is damaged
                         os.replace(todo, f"{todo}.fail")
-            if state := _outcome(todo):
+            if state := _outcome(todo):  # even if another runner still holds the lock
                 # The rename comes last, as then there is nothing left to be found.
                 path, fail = (f"{self._directory}/{s}/{name}" for s in (state, "fail"))
                 _remove(todo)
@@ -565,7 +579,7 @@ class TaskList:
         """Run the process of a task, leave nothing behind, return how it ended."""
         import subprocess
 
-        # It has to find what this process finds, and gives the task the path of old.
+        # It has to find what this process finds; the task gets the old PYTHONPATH back.
         path = os.pathsep.join(map(os.fspath, [*sys.path, os.path.dirname(__file__)]))
         own = "--leash", str(watch.fileno()), os.environ.get("PYTHONPATH", "")
         # PYTHONPATH can't hold a directory with a colon.
@@ -585,7 +599,7 @@ class TaskList:
         finally:
             with suppress(OSError, subprocess.TimeoutExpired):
                 os.killpg(child.pid, 9)  # an error if all have ended
-                child.wait(5)  # seconds: what waits for a broken disk does not die
+                child.wait(5)  # seconds, or for ever if it waits for a broken disk
 
     def _log(self, name, event):
         with open(self._logfile or os.devnull, "a", errors="replace") as log:
