@@ -159,6 +159,15 @@ class _Pickler(pickle.Pickler):
     """The one in C, but with attributes, so that it can get a reducer_override."""
 
 
+@cache
+def _names_of(code):
+    """The globals that a function, or one in it, uses; after a dot, all its names."""
+    steps = importlib.import_module("dis").get_instructions(code)
+    used = {s.argval for s in steps if "GLOBAL" in s.opname or s.opname == "LOAD_NAME"}
+    inner = [const for const in code.co_consts if type(const) is types.CodeType]
+    return used.union(["." + name for name in code.co_names], *map(_names_of, inner))
+
+
 def _dump(value, names, by_value=False, kind=_Pickler):
     """Pickle a value.
 
@@ -185,7 +194,7 @@ def _reduce(names, by_value, obj):
     home = sys.modules.get("types" if kind is type else _HOMES.get(kind.__module__))
     for name in [k for k, v in vars(home).items() if v is obj] if home else ():
         return getattr, (home, name)
-    if isinstance(obj, (type, types.FunctionType, type(cache(id)))):
+    if isinstance(obj, (type, types.FunctionType, type(_names_of))):
         path = getattr(obj, "__qualname__", "")
         of_script = obj.__module__ in ("__main__", "__mp_main__", None)
         names += [path.split(".")[0]] if of_script else []
@@ -232,7 +241,7 @@ _MAKE = {
     types.ModuleType: lambda it: (importlib.import_module, (it.__name__,)),
     types.CodeType: lambda it: (marshal.loads, (marshal.dumps(it),)),
     types.CellType: lambda c: (type(c), (), (None, {"cell_contents": c.cell_contents})),
-    type(cache(id)): lambda f: (lru_cache(**f.cache_parameters()), (f.__wrapped__,)),
+    type(_names_of): lambda f: (lru_cache(**f.cache_parameters()), (f.__wrapped__,)),
     property: lambda it: (property, (it.fget, it.fset, it.fdel, it.__doc__)),
     types.MappingProxyType: lambda it: (types.MappingProxyType, (dict(it),)),
     **dict.fromkeys((classmethod, staticmethod), lambda it: (type(it), (it.__func__,))),
@@ -240,15 +249,6 @@ _MAKE = {
     _thread.LockType: lambda it: (_thread.allocate_lock, ()),
     _thread.RLock: lambda it: (_thread.RLock, ()),
 }
-
-
-@cache
-def _names_of(code):
-    """The globals that a function, or one in it, uses; after a dot, all its names."""
-    steps = importlib.import_module("dis").get_instructions(code)
-    used = {s.argval for s in steps if "GLOBAL" in s.opname or s.opname == "LOAD_NAME"}
-    inner = [const for const in code.co_consts if type(const) is types.CodeType]
-    return used.union(["." + name for name in code.co_names], *map(_names_of, inner))
 
 
 def _definitions(names):
