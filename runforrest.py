@@ -201,6 +201,7 @@ def _reduce(names, by_value, obj):
         with suppress(Exception):  # unless it is found under its name, it comes along
             if not (by_value and of_script) and pickle.dumps(obj):
                 return path
+    names += ["." + obj.__name__] if kind is types.ModuleType else []
     if kind is types.FunctionType:
         scope, used = obj.__globals__, _names_of(obj.__code__)
         names += used
@@ -267,11 +268,10 @@ def _definitions(names):
             except Exception as error:
                 why_not[name] = repr(error)
     # Modules that are used as attributes of others: `xml.dom.minidom`.
-    modules = [m.__name__ for m in found.values() if type(m) is types.ModuleType]
-    words = {word for name in names + modules for word in name.split(".")}
-    parts = [n for n in [*sys.modules] if "." in n and words >= {*n.split(".")}]
-    calls = [_Now(importlib.import_module, name) for name in parts]
-    calls += [_Now(setattr, top, n, found[n]) for n in reversed(names) if n in found]
+    words = {word for name in names for word in name.split(".")}
+    mods = [n for n in [*sys.modules] if "." in n and sys.modules.get(n)]
+    calls = [_Now(importlib.import_module, n) for n in mods if words >= {*n.split(".")}]
+    calls += [_Now(setattr, top, n, found.pop(n)) for n in names[::-1] if n in found]
     return _dump(calls, [], by_value=True), why_not
 
 
@@ -309,16 +309,19 @@ def _finish(path, task, started, value, error, report=""):
     _write(path, task)
 
 
-def _read(path):
-    """Read a task for its user; what goes wrong here is in its errorvalue, too."""
-    task, error = Task(None, (), {}), None
+def _read(path, error=None):
+    """Read a task for its user; what goes wrong here is in its errorvalue, too.
+
+    error: what it failed with, if that could not be written
+    """
+    task = Task(None, (), {})
     task.metadata = task.runtime = None
     try:
         task = _load(path)
         if "returnvalue" in task.__pickled__ or path.split("/")[-2] == "fail":
-            _, error = task.returnvalue, task.errorvalue
+            _, error = task.returnvalue, error or task.errorvalue
     except (Exception, SystemExit) as reason:  # a value can do anything as it is loaded
-        error = reason
+        error = error or reason
     if error is not None:
         note = f"To debug this: python -m runforrest {path!r} result.pkl -r"
         error.add_note(getattr(task, "__report__", "") + note)
@@ -400,7 +403,7 @@ class _Run(types.SimpleNamespace):
         return len(self.todos)
 
     def __iter__(self):
-        return (_read(path) for path in self.outcomes_of(self.todos) if path)
+        return (_read(*outcome) for outcome in self.outcomes_of(self.todos) if outcome)
 
 
 def _run_here(nprocesses, work, todos):
@@ -540,20 +543,20 @@ class TaskList:
             them it has one of its own, and waits for the lock: executors run again what
             was lost with a worker, and may still be dying
 
-        Return where its outcome is, in done or fail; or None if another runner has it,
-        or if the leash was let go.
+        Return where its outcome is, in done or fail, and why that could not be written;
+        or None if another runner has it, or if the leash was let go.
         """
         from multiprocessing.connection import Pipe
 
-        name, claim, ours = os.path.basename(todo), nullcontext(), False
+        name, claim, ours, reason = os.path.basename(todo), nullcontext(), False, None
         with suppress(FileNotFoundError, PermissionError, BlockingIOError):
             claim = open(todo, "r+b")  # noqa: SIM115 - writable: NFS wants it for locks
-            fcntl.flock(claim, fcntl.LOCK_EX | (fcntl.LOCK_NB if idle else 0))
+            fcntl.flock(claim, fcntl.LOCK_EX | (0 if idle is None else fcntl.LOCK_NB))
             ours = os.path.samefile(todo, claim.fileno())  # not if it was run meanwhile
         with claim:
             if ours and not _outcome(todo):
                 self._log(name, "start")
-                idle = idle or [Pipe(duplex=False)]
+                idle = [Pipe(duplex=False)] if idle is None else idle
                 watch, _ = leash = idle.pop()
                 error = self._execute(todo, claim, watch, options, autokill)
                 idle.append(leash)
@@ -561,9 +564,11 @@ class TaskList:
                 if os.path.exists(todo) and not (_outcome(todo) or watch.poll()):
                     try:
                         _finish(f"{todo}.fail", _load(todo), None, None, error)
-                    except (OSError, ValueError):  # the disk is full; it is damaged
-                        os.replace(todo, f"{todo}.fail")
-            if state := _outcome(todo):  # even if another runner still holds the lock
+                    except (OSError, ValueError) as cause:  # disk full; damaged
+                        reason = cause
+                        with suppress(FileNotFoundError):  # it was removed
+                            os.replace(todo, f"{todo}.fail")
+            if (ours or not os.path.exists(todo)) and (state := _outcome(todo)):
                 # The rename comes last, as then there is nothing left to be found.
                 path, fail = (f"{self._directory}/{s}/{name}" for s in (state, "fail"))
                 _remove(todo)
@@ -572,7 +577,7 @@ class TaskList:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with suppress(FileNotFoundError):  # if another runner was faster
                     os.replace(f"{todo}.{state}", path)
-                    return path
+                    return path, reason
         return None
 
     def _execute(self, todo, claim, watch, options, autokill):
@@ -607,9 +612,11 @@ class TaskList:
 
     def _files(self, state, end=""):
         """The files of tasks, in the order in which these were scheduled."""
-        from glob import escape, glob
+        from fnmatch import filter as matching
 
-        files = glob(f"{escape(self._directory)}/{state}/*.pkl{end}")
+        path = f"{self._directory}/{state}/"
+        names = os.listdir(path) if os.path.isdir(path) else []
+        files = [path + name for name in matching(names, f"[!.]*.pkl{end}")]
         return sorted(filter(os.path.isfile, files))
 
     def _tasks(self, state):
