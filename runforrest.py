@@ -532,8 +532,8 @@ class TaskList:
             _write(session, types.SimpleNamespace(__globals__=_definitions(names)))
         work = partial(self._run_file, ["", session, str(print_errors or "")], autokill)
         run = (_run_elsewhere, executor) if executor else (_run_here, nprocesses)
-        files = {end: self._files("todo", end) for end in ("", ".done", ".fail")}
-        todos = {file.removesuffix(end) for end in files for file in files[end]}
+        files = self._files("todo", r"(\.done|\.fail)?")
+        todos = {file.removesuffix(".done").removesuffix(".fail") for file in files}
         return _Run(todos=sorted(todos), outcomes_of=partial(*run, work))
 
     def _run_file(self, options, autokill, todo, idle=None):
@@ -611,13 +611,13 @@ class TaskList:
             print(time.strftime("%Y-%m-%dT%H:%M:%S"), name, event, file=log)
 
     def _files(self, state, end=""):
-        """The files of tasks, in the order in which these were scheduled."""
-        from fnmatch import filter as matching
+        """The files of tasks, in the order of scheduling; end: what follows .pkl."""
+        import re
 
-        path = f"{self._directory}/{state}/"
-        names = os.listdir(path) if os.path.isdir(path) else []
-        files = [path + name for name in matching(names, f"[!.]*.pkl{end}")]
-        return sorted(filter(os.path.isfile, files))
+        path, ours = f"{self._directory}/{state}", rf".*/[^./][^/]*\.pkl{end}"
+        entries = os.scandir(path) if os.path.isdir(path) else []
+        files = [e.path for e in entries if e.is_file(follow_symlinks=False)]
+        return sorted(file for file in files if re.fullmatch(ours, file, re.S))
 
     def _tasks(self, state):
         return map(_read, self._files(state))
@@ -630,7 +630,7 @@ class TaskList:
         """Remove the files of this library, and the directories that are empty then."""
         wanted = {"todo": clean_todo, "done": clean_done, "fail": clean_fail, "": False}
         for state, clean in wanted.items():  # and last the directory itself
-            for file in self._files(state, "*") if clean else ():
+            for file in self._files(state, ".*") if clean else ():
                 _remove(file)
             with suppress(OSError):  # a task or a user's file is in it
                 os.rmdir(f"{self._directory}/{state}")
