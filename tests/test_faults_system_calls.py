@@ -195,6 +195,29 @@ def test_no_task_is_run_if_files_can_not_be_locked_or_processes_started(
     assert sorted(journal(script.directory)) == ["0", "1"]
 
 
+def test_a_directory_that_can_not_be_listed_is_not_taken_for_an_empty_one(script):
+    output = script.run("""
+import os, resource
+from runforrest import TaskList, defer
+
+tasklist = TaskList("tasklist")
+tasklist.schedule(defer(abs, -1))
+tasklist.run(), tasklist.todo_tasks()  # import what they need
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.open("/", os.O_RDONLY)
+except OSError:
+    pass
+for list_files in tasklist.run, tasklist.todo_tasks, tasklist.clean:
+    try:
+        list_files()
+    except OSError as error:
+        print(error.strerror)
+""")
+    assert output == "Too many open files\n" * 3
+
+
 def test_nothing_is_lost_if_there_are_too_many_open_files(script):
     script.run(SCHEDULE, name="schedule.py")
     scheduled = {path.name for path in script.directory.glob("tasklist/todo/*")}

@@ -358,6 +358,25 @@ FUNCTIONS = {
             )
         print(call(use))  # ([0, 2, 4], {0: 2}, [0, 2])
         """,
+    "modules in modules that are arguments, defaults, attributes, or in containers": """
+        import xml, xml.dom.minidom
+        def default(text, x=xml): return x.dom.minidom.parseString(text).nodeName
+        def argument(text, x): return x.dom.minidom.parseString(text).nodeName
+        class Parser:
+            x = xml
+            def parse(self, text): return self.x.dom.minidom.parseString(text).nodeName
+        modules = {"x": xml}
+        def container(text): return modules["x"].dom.minidom.parseString(text).nodeName
+        print(call(default, "<a/>"), call(argument, "<a/>", xml))  # #document #document
+        print(call(Parser().parse, "<a/>"), call(container, "<a/>"))
+        # #document #document
+        """,
+    "a module whose import was blocked": """
+        import email
+        sys.modules["email.fast"] = None
+        def use(): return email.fast if hasattr(email, "fast") else "slow"
+        print(call(use))  # slow
+        """,
     "functions made by exec and eval, also in a namespace of their own": """
         exec("def double(x):\\n    return factor * x")
         triple = eval("lambda x: x + factor * x")
