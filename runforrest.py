@@ -614,10 +614,10 @@ class TaskList:
         """The files of tasks, in the order of scheduling; end: what follows .pkl."""
         import re
 
-        path, ours = f"{self._directory}/{state}", rf".*/[^./][^/]*\.pkl{end}"
+        path, pattern = f"{self._directory}/{state}", rf".*/[^./][^/]*\.pkl{end}"
         entries = os.scandir(path) if os.path.isdir(path) else []
         files = [e.path for e in entries if e.is_file(follow_symlinks=False)]
-        return sorted(file for file in files if re.fullmatch(ours, file, re.S))
+        return sorted(file for file in files if re.fullmatch(pattern, file, re.S))
 
     def _tasks(self, state):
         return map(_read, self._files(state))
